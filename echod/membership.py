@@ -49,6 +49,12 @@ class RoomMember(Protocol):
     def list_members(self) -> None:
         """List the members of the room."""
 
+    def hear(self, text: str) -> None:
+        """Send a line to the receiver, after the results of earlier calls."""
+
+    def finish(self, done: Callable[[], None]) -> None:
+        """Leave the chat; `done` is called after all results, now or later, but not after `leave`."""
+
     def leave(self) -> None:
         """Leave the chat. Nothing is sent to the receiver afterwards."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from echod.escaping import decoded, escaped
@@ -16,6 +17,7 @@ from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.outbox_delivery import Delivery, MemberOutbox
 from echod.services.rooms import line
 from echod.services.token_bucket import TokenBucket
+from echod.shape import Shape
 
 GOODBYE: Final = "-- goodbye"
 BURST: Final = 10  #: burst, as a multiple of `lines-per-second`: a pasted page
@@ -105,6 +107,7 @@ class Talking:
         self._unheard = False  # whether the member was notified that it sends too fast
         self._outbox = MemberOutbox(chat.context, say, missed, chat.delivery, joined=not peer.keeps_messages)
         self._member: RoomMember | None = None
+        self._leaving = self._replying = False  # it leaves when its last results arrive; and its reply is being made
 
     def opened(self) -> Reply:
         """Join the lobby, which sends the welcome."""
@@ -112,7 +115,8 @@ class Talking:
         return self._outbox.reply()
 
     def _hear(self, text: str) -> None:
-        self._outbox.put(line(text))
+        if self._member is not None:
+            self._member.hear(text)
 
     def _hear_hint(self) -> None:
         if self._member is not None:
@@ -120,13 +124,13 @@ class Talking:
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Process received lines. A line of a stream may arrive in parts; a datagram ends its last line."""
-        if self._member is not None and not self._input.add(data):
+        if self._member is not None and not self._leaving and not self._input.add(data):
             self._hear("-- too fast: your lines are dropped until the earlier ones are processed")
         return self.proceed()
 
     def proceed(self) -> Reply:
         """Process as many lines as the work budget allows now."""
-        if self._member is None:
+        if self._member is None or self._leaving:
             return NOTHING
         for piece in self._input.pieces():
             if (end := self._take(self._lines.take(piece))) is not None:
@@ -138,15 +142,19 @@ class Talking:
         """The peer half-closed, or was removed over datagrams and gets a goodbye. A last line needs no line end."""
         if self._member is None:
             return CLOSE
-        end = self._take_rest()
-        if end is None and self._peer.keeps_messages:
-            self._hear(GOODBYE)
-        return self._leave() if end is None else end
+        end = None if self._leaving else self._take_rest()
+        if self._member is not None and self._peer.shape is Shape.DATAGRAM:  # the transport removes it at once
+            self._outbox.put(line(GOODBYE))
+            return self._leave()
+        if end is None:
+            return NOTHING if self._leaving else self._finish(goodbye=self._peer.keeps_messages)
+        return end
 
     def lost(self) -> None:
         """The connection was lost: process the last lines, and leave."""
         if self._member is not None:
-            self._take_rest()
+            if not self._leaving:
+                self._take_rest()
             self._leave()
         self._outbox.close()
         self._input.close()
@@ -182,8 +190,7 @@ class Talking:
     def _command(self, member: RoomMember, text: str) -> Reply | None:
         word, _, rest = text.strip().partition(" ")
         if word == "quit":
-            self._hear(GOODBYE)
-            return self._leave()
+            return self._finish(goodbye=True)
         before = self._outbox.put_in_all
         if (command := COMMANDS.get(word)) is None:
             self._hear(f"-- unknown command /{escaped(word[:40])}; /help lists the commands")
@@ -191,6 +198,22 @@ class Talking:
             command(self, member, rest.strip())
         self._input.spend((self._outbox.put_in_all - before) // UNIT_BYTES)
         return None
+
+    def _finish(self, *, goodbye: bool) -> Reply:
+        """Leave after the results of earlier lines. If they are not all here, a later reply closes."""
+        self._leaving = self._replying = True
+        if self._member is not None:
+            self._member.finish(partial(self._finished, goodbye))
+        self._replying = False
+        return self._outbox.reply()._replace(end=End.CLOSE if self._member is None else End.NOTHING)
+
+    def _finished(self, goodbye: bool) -> None:
+        self._member = None
+        if goodbye:
+            self._outbox.put(line(GOODBYE))
+        self._chat.delivery.remove(self._outbox)
+        if not self._replying:
+            self._outbox.end()
 
     def _leave(self) -> Reply:
         member, self._member = self._member, None

@@ -68,6 +68,11 @@ class LocalMember(Member):
         """As RoomMember."""
         self.hear(f"-- in {self.room.name}: {self.room.names()}")
 
+    def finish(self, done: Callable[[], None]) -> None:
+        """As RoomMember."""
+        self.leave()
+        done()
+
     def leave(self) -> None:
         """As RoomMember."""
         self._server.leave(self)

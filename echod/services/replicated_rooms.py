@@ -50,10 +50,9 @@ class ReplicatedMember:
     """A member whose connection belongs to this process. As `RoomMember`."""
 
     def __init__(self, rooms: ReplicatedRooms, number: int, receiver: LineReceiver, host: str) -> None:
-        self.number = number
-        self.receiver = receiver
-        self.host = host
+        self.number, self.receiver, self.host = number, receiver, host
         self.pending = 0  #: messages of it that have not returned: until then its place in the replica may be old
+        self.done: Callable[[], None] | None = None  #: called when its `leave` has returned
         self._rooms = rooms
 
     def say(self, text: str) -> int:
@@ -80,6 +79,15 @@ class ReplicatedMember:
         """As RoomMember."""
         self._rooms.show(self, "list")
 
+    def hear(self, text: str) -> None:
+        """As RoomMember."""
+        self._rooms.show(self, "hear", text)
+
+    def finish(self, done: Callable[[], None]) -> None:
+        """As RoomMember."""
+        self.done = done
+        self._rooms.finish(self)
+
     def leave(self) -> None:
         """As RoomMember."""
         self._rooms.leave(self)
@@ -91,8 +99,7 @@ class ReplicatedRooms:
     def __init__(self, bus: Bus, topic: str, context: Context, limits: tuple[int, int, float]) -> None:
         self._context = context
         self._server = ChatServer(context, *limits)
-        self._node = 0
-        self._numbers = 0
+        self._node = self._numbers = 0
         self._here: dict[int, ReplicatedMember] = {}  # the members of this process, by number
         self._members: dict[Key, LocalMember] = {}  # those of all processes, if their first message has arrived
         self._topic = bus.join(topic, self)
@@ -112,12 +119,16 @@ class ReplicatedRooms:
 
     # for the members of this process
 
+    def finish(self, member: ReplicatedMember) -> None:
+        """Remove a member when the results of its earlier messages have arrived."""
+        self._topic.publish(encoded("leave", member.number), must=True)
+
     def leave(self, member: ReplicatedMember) -> None:
         """Remove a member. Nothing more is sent to it."""
         del self._here[member.number]
         if (ours := self._members.get((self._node, member.number))) is not None:
             ours.room.mute(ours)
-        self._topic.publish(encoded("leave", member.number), must=True)
+        self.finish(member)
 
     def send(self, member: ReplicatedMember, change: str, *arguments: Any) -> bool:
         """Publish a change, or notify the member that it is not sent."""
@@ -173,9 +184,11 @@ class ReplicatedRooms:
         if node == self._node and (ours := self._here.get(number)) is not None and ours.pending:
             ours.pending -= 1
         member = self._members.get(key)
-        if member is None:  # it has left
-            return 1
-        return CHANGES[change](self, key, member, *arguments)
+        cost = 1 if member is None else CHANGES[change](self, key, member, *arguments)  # None: it has left
+        if change == "leave" and node == self._node and (ours := self._here.get(number)) and ours.done:
+            del self._here[number]
+            ours.done()
+        return cost
 
     def left(self, node: int) -> None:
         """As Replica: the members of a process that has ended leave."""
@@ -208,9 +221,11 @@ class ReplicatedRooms:
             self._continue_alone(node)
         else:
             self._replace(node, parts)
-        for number, member in self._here.items():
+        for number, member in list(self._here.items()):
             member.pending = 0
-            if (node, number) not in self._members:
+            if member.done:
+                self.finish(member)  # the first message may be lost
+            elif (node, number) not in self._members:
                 was = before[number]
                 again = () if was is None else (was.nick, was.room.name)
                 self._topic.publish(encoded("enter", number, member.host, *again), must=True)
@@ -221,12 +236,10 @@ class ReplicatedRooms:
             self._topic.publish(encoded("leave", key[1]), must=True)
 
     def _continue_alone(self, node: int) -> None:
-        ours, others = self._node, [key for key in self._members if key[0] != self._node]
-        for key in others:
+        for key in [key for key in self._members if key[0] != self._node]:
             self._leave(key, self._members[key])
         self._node = node
-        if ours != node:
-            self._members = {(node, number): member for (_, number), member in self._members.items()}
+        self._members = {(node, number): member for (_, number), member in self._members.items()}
 
     def _replace(self, node: int, parts: Iterable[bytes]) -> None:
         """Forget everything, and continue with a state. A wrong one raises an exception, and changes nothing."""
@@ -251,10 +264,8 @@ class ReplicatedRooms:
                 server = self._server = ChatServer(self._context, *numbers(*limits))
                 server.guests = int(guests)
             elif what == "room":
-                name, host = fields
-                room = next((one for one in server.all_rooms() if one.name == name), None) or server.add_room(
-                    name, host
-                )
+                found = next((one for one in server.all_rooms() if one.name == fields[0]), None)
+                room = found or server.add_room(*fields)
             elif what == "lines":
                 room.restore(text.encode("utf-8", "surrogateescape") for text in fields[0])
             else:
@@ -314,6 +325,11 @@ class ReplicatedRooms:
             member.list_members()
         return 1
 
+    def _hear(self, key: Key, member: LocalMember, text: str) -> int:
+        if key[0] == self._node:
+            member.hear(text)
+        return 1
+
     def _leave(self, key: Key, member: LocalMember) -> int:
         del self._members[key]
         self._server.leave(member)
@@ -327,6 +343,7 @@ CHANGES: Final[dict[str, Callable[..., int]]] = {
     "rename": ReplicatedRooms._rename,
     "move": ReplicatedRooms._move,
     "list": ReplicatedRooms._list,
+    "hear": ReplicatedRooms._hear,
     "leave": ReplicatedRooms._leave,
 }
 """The changes by a member, except the first: `enter`."""

@@ -12,7 +12,7 @@ from twisted.logger import globalLogPublisher
 from echod.bus.frames import Frame, Kind
 from echod.bus.local_bus import LocalBus
 from echod.membership import Unanswerable
-from echod.model import Context
+from echod.model import Context, End
 from echod.services.chat import Chat, ChatOptions
 from echod.services.console import Console, ConsoleOptions
 from echod.services.in_process_membership import LocalMembership
@@ -153,6 +153,29 @@ def test_a_room_is_one_room(processes):
     anna.says("/join")
     processes.settle()
     assert anna.heard() == ["-- the rooms: lobby (1), garden (2)"]
+    assert same(made)
+
+
+@pytest.mark.parametrize("end", ["quit", "half-close"])
+def test_lines_that_arrive_at_once_are_answered_in_order_before_the_end(processes, end):
+    made = chats(processes)
+    bob = Member(made[1])
+    processes.settle()
+    anna = Member(made[0])
+    anna.send(b"/nick anna\n/unknown\nhello\n/who\n" + (b"/quit\nignored\n" if end == "quit" else b""))
+    if end == "half-close":
+        anna.perform(anna.session.ended())
+    processes.settle()
+    welcome, *heard = anna.heard()
+    assert welcome.startswith("-- welcome: you are guest2")
+    assert heard == [
+        "-- you are now anna",
+        "-- unknown command /unknown; /help lists the commands",
+        "-- in lobby: guest1, anna",
+        *(["-- goodbye"] if end == "quit" else []),
+    ]
+    assert anna.ended is End.CLOSE
+    assert bob.heard()[-3:] == ["-- guest2 is now anna", "anna: hello", "-- anna has left"]
     assert same(made)
 
 
