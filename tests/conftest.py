@@ -22,8 +22,10 @@ settings.load_profile("house")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A shell ignores this signal for its background jobs, and the programs that the tests start would inherit that.
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+# A shell ignores SIGQUIT for its background jobs, and nohup(1) ignores SIGHUP. The programs that the tests start would
+# inherit that.
+for number in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 gc.disable()  # collections among the modules and tests, which stay, take half of the collection's time
 

@@ -19,7 +19,7 @@ from echod.address import Address, AddressError, parse
 from echod.client.unix_peer_check import Untrusted, check, name_of
 from echod.config.errors import ConfigurationError
 from echod.config.loading import administration, configuration_file
-from echod.escaping import escaped, from_system, system_error
+from echod.escaping import clipped, escaped, from_system, system_error
 from echod.runtime_dir import expanded
 
 VARIABLE: Final = "ECHOD_ADMIN"
@@ -260,4 +260,4 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         text = system_error(error)
         return f"{text}: is a daemon running, with this address under [admin]?" if error.errno else text
-    return f"the response is not from an echod: {escaped(str(error) or type(error).__name__)}"
+    return f"the response is not from an echod: {clipped(str(error) or type(error).__name__)}"

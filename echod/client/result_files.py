@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import IO
+import os
+from typing import IO, Final
 
 from echod.client.stdout import fail
 from echod.escaping import escaped, system_error
+
+# O_NONBLOCK: a FIFO without a reader is an error (ENXIO) instead of a wait that no signal ends.
+FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class ResultFile:
@@ -13,7 +17,8 @@ class ResultFile:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._stream: IO[bytes] = open(name, "wb")  # noqa: SIM115 - written at the end
+        self._stream: IO[bytes] = os.fdopen(os.open(name, FLAGS, 0o666), "wb")
+        os.set_blocking(self._stream.fileno(), True)
 
     def write(self, content: bytes) -> bool:
         """Write and close the file. Reports an error, and then returns False."""

@@ -235,8 +235,7 @@ class ReplicatedQueue:
                 self._done(number, Unanswerable("the answer may be lost: the daemon is too busy"))
 
     def _continue_alone(self, node: int) -> None:
-        ours = self._node
-        for other in {key[0] for key in (*self._clients, *self._operators)} - {ours}:
+        for other in {key[0] for key in (*self._clients, *self._operators)} - {self._node}:
             self.left(other)
         self._node = node
         self._clients = {(node, number): client for (_, number), client in self._clients.items()}
@@ -262,7 +261,8 @@ class ReplicatedQueue:
             if what == "limits":
                 queue.forget()
                 queue = self._queue = LocalOperatorQueue(self._context, *fields[0])
-                queue.numbers, queue.operator_numbers, queue.last = map(int, fields[1:])
+                queue.numbers, queue.operator_numbers = map(int, fields[1:3])
+                queue.last = None if fields[3] is None else int(fields[3])
                 continue
             key: Key = (fields[0][0], fields[0][1])
             if what == "operator":

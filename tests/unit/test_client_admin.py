@@ -7,6 +7,7 @@ import socket
 import threading
 from argparse import Namespace
 from contextlib import suppress
+from unittest.mock import patch
 
 import pytest
 
@@ -90,6 +91,13 @@ def test_a_response_of_another_program_is_reported_in_one_line(answering, capsys
         assert line.startswith("echoctl: unix://")
         assert "the response is not from an echod" in line
         assert line.isprintable()
+
+
+def test_the_text_of_another_program_is_cut(answering, capsys):
+    asked = Namespace(admin=parse(answering("[" * 36_000)), json=False, color="never", sort=None, connections=None)
+    with patch("echod.client.admin.json.loads", side_effect=ValueError("x" * 36_000)):
+        assert status.run(asked) == 1
+    assert len(capsys.readouterr().err) < 1_000
 
 
 def test_terminal_sequences_in_a_status_are_escaped(answering, capsys):
