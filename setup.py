@@ -51,7 +51,9 @@ if __name__ == "__main__":
     settings.read(TOP / "setup.cfg", encoding="utf-8")
     readme = (TOP / "README.md").read_text("utf-8")
     source = HELPER.rpartition(".")[0].replace(".", "/") + "/native_helper.c"
-    helper = Extension(HELPER, [source], extra_compile_args=["-O3"], optional=True)
+    # Without debugging information and a build ID, the library does not depend on the folder it is built in.
+    compile_args, link_args = ["-O3", "-g0"], ["-Wl,--build-id=none"]
+    helper = Extension(HELPER, [source], extra_compile_args=compile_args, extra_link_args=link_args, optional=True)
     setup(
         long_description=with_absolute_links(readme, settings["metadata"]["url"]),
         ext_modules=[helper],

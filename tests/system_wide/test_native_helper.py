@@ -25,7 +25,7 @@ CHECKED: Final = ("tests/unit/test_fastpath_native_helper.py", "tests/unit/test_
 DAEMONS: Final = ("tests/fastpath/test_same_answers.py", "tests/fastpath/test_drain.py", "tests/contract")
 
 
-def tested(tree: Path, *modules: str, **environ: str) -> str:
+def pytest_passes(tree: Path, *modules: str, **environ: str) -> str:
     """The output of tests that must pass."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
     ended = subprocess.run(
@@ -58,9 +58,9 @@ def test_the_helper_makes_no_wrong_access(sanitizer, tmp_path):
         "PYTHONPATH": str(tree),
         "PYTHONMALLOC": "malloc",
     }
-    printed = tested(tree, "-k", "native or Native", *CHECKED, **environ)
+    printed = pytest_passes(tree, "-k", "native or Native", *CHECKED, **environ)
     assert "skipped" not in printed, printed
 
 
 def test_the_fast_path_without_a_helper_passes_the_same_tests():
-    tested(TOP, *DAEMONS, PLANE="python")
+    pytest_passes(TOP, *DAEMONS, PLANE="python")

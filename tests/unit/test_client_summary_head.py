@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError
 
 from echod.client.histogram import Histogram
 from echod.client.summary_head import SCHEMA, given_options, head, histogram_figures, schema
@@ -19,6 +18,8 @@ SUMMARY = head("echoctl ping -M probe", "udp://h:7", None, 1_700_000_000.25, 0.5
 
 
 def test_the_schema_is_a_schema_and_has_the_address_that_summaries_name():
+    from jsonschema import Draft202012Validator
+
     Draft202012Validator.check_schema(schema())
     assert schema()["$id"] == SCHEMA
 
@@ -43,19 +44,19 @@ def test_a_head_has_the_time_in_utc_and_the_duration_in_milliseconds():
     ids=range(7),
 )
 def test_the_schema_refuses_other_keys_and_values(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="not a summary"):
         check_summary(SUMMARY | wrong)
 
 
 def test_the_schema_refuses_a_summary_without_one_of_its_keys():
     for name in SUMMARY:
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValueError, match="not a summary"):
             check_summary({key: value for key, value in SUMMARY.items() if key != name})
 
 
 def test_lines_are_probes():
     check_probe({"time": 1.5, "url": "udp://h:7", "seq": 1, "result": "lost", "error": "no reply"})
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match="not a summary"):
         check_probe({"time": 1.5, "url": "udp://h:7", "seq": 0, "result": "lost"})
 
 
