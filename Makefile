@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Half of a test is waiting for a process or a timer, so two tests run for each processor; JOBS=0 runs one after another.
 JOBS ?= $(shell expr 2 '*' $$(nproc))
 PARALLEL = -n $(JOBS) --dist loadgroup
-# What an installation depends on: it also compiles the native helper, if a compiler is there.
+# The files on which an installation depends. It also compiles the native helper, if there is a compiler.
 INSTALLED = setup.cfg setup.py pyproject.toml echod/fastpath/native_helper.c
 TYPED = echod twisted/plugins bench completion docs tests
 

@@ -86,7 +86,7 @@ def _lines(table: Table, path: str, struct: object, origins: Origins) -> Iterato
 
 
 def setting(service: ServiceConfig, path: str, origins: Origins) -> tuple[str, str, str]:
-    """One key of a service, such as `allow` or `limits.idle`: its table, its line of TOML, and where it is set.
+    """One key of a service, such as `allow` or `limits.idle`: its table, its line of TOML, and its place in the files.
 
     That is a file, or `default`. Raises KeyError for a key that a service does not have.
     """
