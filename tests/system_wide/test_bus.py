@@ -304,6 +304,7 @@ def test_a_wrong_password_leaves_the_room_local_and_is_tried_again() -> None:
 
 def test_tls_verifies_the_server() -> None:
     """The daemon connects with the right authority, and not with another one."""
+    pytest.importorskip("OpenSSL", reason="pyOpenSSL, which rediss:// needs, is not installed")
     authority, other = issuing.authority(datetime.now(UTC)), issuing.authority(datetime.now(UTC), "another")
     made = issuing.server(authority, ["localhost"], datetime.now(UTC))
     with ExitStack() as stack:
