@@ -43,7 +43,7 @@ class Histogram:
         self.total += count
         if nanoseconds > self.maximum:  # noqa: PLR1730 - max() takes longer than all of the above
             self.maximum = nanoseconds
-        if nanoseconds < self.minimum:  # noqa: PLR1730
+        if nanoseconds < self.minimum:  # noqa: PLR1730 - min() as well
             self.minimum = nanoseconds
 
     def merge(self, other: Histogram) -> None:

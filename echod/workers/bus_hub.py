@@ -60,6 +60,7 @@ class HubState(LocalState):
         bus.connect(hub.connect())
         self._memberships = Memberships(bus)
 
+    # LocalState declares the class of one process here; its callers use only what both have.
     def membership(self, service: str, context: Context) -> Membership:  # type: ignore[override]
         """As SharedState."""
         return self._memberships.of(service, context)

@@ -54,9 +54,12 @@ class Terminal:
 
     def end(self):
         """Wait for the end. Returns the exit code."""
-        code = self.process.wait(SECONDS)
-        while select.select([self.ours], [], [], 0.1)[0]:
-            self.printed += os.read(self.ours, 65_536)
+        ends = time.monotonic() + SECONDS
+        while self.process.poll() is None or select.select([self.ours], [], [], 0.1)[0]:
+            assert time.monotonic() < ends
+            if select.select([self.ours], [], [], 0.1)[0]:  # it waits until the terminal has read everything
+                self.printed += os.read(self.ours, 65_536)
+        code = self.process.returncode
         assert termios.tcgetattr(self._theirs) == self.before
         return code
 

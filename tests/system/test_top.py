@@ -91,7 +91,11 @@ class Terminal:
 
     def ends(self) -> int:
         """Wait until it has ended, and check that the terminal is as it was."""
-        code = self.process.wait(SECONDS)
+        ends = time.monotonic() + SECONDS
+        while self.process.poll() is None:  # it waits until the terminal has read everything
+            assert time.monotonic() < ends
+            self.read(0.1)
+        code = self.process.returncode
         self.read(0.0)
         assert termios.tcgetattr(self._theirs) == self.before
         assert self.written.rstrip().endswith(b"\x1b[?1049l"), "the alternate screen was left last"
