@@ -16,10 +16,10 @@ author = "echod contributors"
 copyright = author  # noqa: A001 - the name that Sphinx reads
 version = release = VERSION
 
-extensions = ["myst_parser", "manual_pages"]
+extensions = ["myst_parser", "accessible_html", "languages", "manual_pages"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"
-exclude_patterns = ["_site_*"]
+exclude_patterns = ["_site_*", "_templates"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["myst.header"]
@@ -27,8 +27,12 @@ suppress_warnings = ["myst.header"]
 html_theme = "furo"
 html_title = f"echod {VERSION}"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_extra_path = ["../echod/client/summary.schema.json"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+html_search_language = "en-zh"
+html_copy_source = False
 highlight_language = "text"  # a block without a language is a command or its output
 
 man_pages: Final[list[tuple[str, str, str, list[Any], int]]] = [
