@@ -52,7 +52,8 @@ FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
         "errors": Field(str, "every error of the configuration, separated by semicolons"),
         "bytes_in": Field(int, "payload received", "bytes"),
         "bytes_out": Field(int, "payload that the kernel accepted", "bytes"),
-        "refused": Field(int, "clients refused meanwhile", "connections"),
+        "refused": Field(int, "how many were refused meanwhile", "connections or datagrams"),
+        "setting": Field(str, "the limit: its table, its line, and its file unless it is a default"),
         "limit": Field(int, "the value of `total-buffer`", "bytes"),
         "source": Field(str, "the file of the certificate, or the word of the configuration"),
         "subject": Field(str, "the subject of the certificate"),
@@ -201,6 +202,13 @@ CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType(
             "the listener accepts again",
             "{service}  {address} accepts again; {refused} refused meanwhile",
             (*_WHERE, "refused"),
+            rate=_SOME,
+        ),
+        "limit.reached": EventType(
+            Severity.WARN,
+            "a limit of a service refuses clients or datagrams, reported once in 60 s for each",
+            "{service}: refused {refused}, because of {setting} ({reason})",
+            ("service", "reason", "refused", "setting"),
             rate=_SOME,
         ),
         "reading.paused": EventType(

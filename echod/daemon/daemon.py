@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver
 
 from echod.admin.access_control import AdminService
@@ -32,6 +31,8 @@ from echod.daemon.daemon_figures import last_figures
 from echod.daemon.daemon_wide_state import LocalState, MakeState
 from echod.daemon.draining import DrainingListeners
 from echod.daemon.listener import Listener
+from echod.daemon.periodic_checks import PeriodicChecks
+from echod.daemon.refusal_watch import CHECKED_EVERY, RefusalWatch
 from echod.daemon.reloader import Read, Reloader
 from echod.daemon.running_service import DaemonContext
 from echod.daemon.worker_pool_interface import DaemonBus, WorkerPool
@@ -75,7 +76,7 @@ class Daemon(Service):
         self.events = Events()
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
-        self.serving = self._exchanging = False
+        self.serving = self._exchanging = self._abandoned = False
         self.bus: DaemonBus | None = None
         self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
         self.began: Callable[[], None] = freeze_startup_heap  #: called when everything is served
@@ -96,10 +97,11 @@ class Daemon(Service):
         self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
         self._certificates = CertificateWatch(reactor, context.wall_clock, self.events.tell)
         self._absent = absent
-        self._abandoned = False
-        self._interfaces = LoopingCall(self._update_broadcasts)
-        self._admin_check = LoopingCall(self._admin.end_overdue_requests)
-        self._interfaces.clock = self._admin_check.clock = reactor
+        self._limits = RefusalWatch(context.clock, self.events.tell)
+        self._checks = PeriodicChecks(reactor)
+        self._checks.add(INTERFACES_EVERY, self._update_broadcasts)
+        self._checks.add(ADMIN_EVERY, self._admin.end_overdue_requests)
+        self._checks.add(CHECKED_EVERY, self._check_limits)
         self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
 
     @property
@@ -136,8 +138,7 @@ class Daemon(Service):
         if self._plane is not None:
             self._plane.start()
         self._update_own_ports(listener.bound for listener in self.listeners)
-        self._interfaces.start(INTERFACES_EVERY)
-        self._admin_check.start(ADMIN_EVERY, now=False)
+        self._checks.start()
         for service in self.assembly.services.values():
             service.begin()
         for listener in self.listeners:
@@ -283,8 +284,6 @@ class Daemon(Service):
         for listener in closing:
             listener.port.stopListening()
         self._tell_of("listener.closed", closing)
-        if self._interfaces.running:
-            self._interfaces.stop()
         seconds = self.configuration.daemon.drain
         if self._plane is not None:
             self._plane.stop()
@@ -321,8 +320,7 @@ class Daemon(Service):
                 listener.port.stopListening()
                 if listener.factory is not None:
                     listener.factory.abandon()
-        if self._admin_check.running:
-            self._admin_check.stop()
+        self._checks.stop()
         lost = sum(output.lost for output in self.outputs)
         if lost or self.events.failures:
             self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
@@ -335,16 +333,18 @@ class Daemon(Service):
 
     def _update_own_ports(self, bound: Iterable[BoundSocket]) -> None:
         ports = {one.address.port for one in bound if not one.transport.shape.has_connections and one.address.port}
-        self.shared.own_ports.clear()
-        self.shared.own_ports.update(ports)
+        self._replace(self.shared.own_ports, ports)
+
+    def _update_broadcasts(self) -> None:
+        if (found := broadcasts()) is not None:
+            self._replace(self.shared.broadcasts, found)
+
+    def _replace(self, known: set[Any], found: Iterable[Any]) -> None:
+        known.clear()
+        known.update(found)
         for listener in self.listeners:
             listener.forget_decisions()
 
-    def _update_broadcasts(self) -> None:
-        found = broadcasts()
-        if found is None:
-            return
-        self.shared.broadcasts.clear()
-        self.shared.broadcasts.update(found)
-        for listener in self.listeners:
-            listener.forget_decisions()
+    def _check_limits(self) -> None:
+        if self.serving:
+            self.view.gather(0, lambda: self._limits.check(self.configuration, self.shared.all_counters))
