@@ -16,7 +16,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs man picture completion changelog release-check release deb clean
+.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs man picture figures completion changelog release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l bu
 
 picture: $(VENV)/.dev  ## record docs/terminal.svg from a real run of the daemon and its client
 	@$(BIN)/python -m docs.picture
+
+figures: $(VENV)/.runtime  ## draw the pictures of the course, docs/course/*.svg, from their programs and data
+	@$(BIN)/python -m docs.figures
 
 completion: $(VENV)/.dev  ## write the completion of bash and zsh to build/completion, from the two programs' parsers
 	@$(BIN)/python -m completion build/completion

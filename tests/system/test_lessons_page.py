@@ -1,4 +1,8 @@
-"""docs/LESSONS.md: its programs are those of examples/lessons/, and its commands print what the page has."""
+"""The course, docs/course/ and docs/zh/course/: the programs are those of examples/lessons/, and the commands print
+what the pages have.
+
+In a `console` block, `…` stands for a part of a line that differs from run to run.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +21,54 @@ from echod.config.loading import load
 from echod.services.registry import kinds
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port
 
-PAGE = (TOP / "docs" / "LESSONS.md").read_text("utf-8")
-PROGRAMS = {path.name: path.read_text("utf-8") for path in (TOP / "examples" / "lessons").glob("*.py")}
-LESSONS = dict(re.findall(r"(?ms)^## (\d+)\. [^\n]+\n(.*?)(?=^## )", PAGE))
-SERVED = {"upper": 10_008, "discard": 10_009, "ack": 10_010, "chat": 10_012, "console": 10_014, "bin": 10_015}
-WEBSOCKET = 18_007
-PORT = re.compile(r"\b(?:100\d\d|18007|90\d\d)\b")
+DOCS = TOP / "docs"
+PROGRAMS = {
+    path.name: path.read_text("utf-8") for path in (TOP / "examples" / "lessons").iterdir() if path.suffix != ".pyc"
+}
+SHIPPED = (TOP / "etc" / "echod.toml").read_text("utf-8")
+NAMES = (
+    *("socket", "stream-and-datagram", "life-of-a-connection", "many-clients", "half-close"),
+    *("operator-and-chat", "websocket", "tls", "families-and-types", "reliable-or-fast"),
+)
+INDEX = (DOCS / "course" / "index.md").read_text("utf-8")
+PAGES = {
+    str(path.relative_to(DOCS)): path.read_text("utf-8")
+    for path in (*(DOCS / "course").glob("*.md"), DOCS / "LESSONS.md")
+    if path.exists()
+}
+LESSONS = [f"course/{name}.md" for name in NAMES if f"course/{name}.md" in PAGES]
+SERVED = sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", SHIPPED)))
+PORT = re.compile(rf"\b(?:{'|'.join(SERVED)}|90\d\d)\b")
+SKIPPED = pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for bash")
 
 
-def sessions(text: str) -> str:
-    """The commands of a lesson and their output."""
-    return "".join(re.findall(r"(?ms)^```console\n(.*?)^```$", text))
+def commands(page: str) -> list[tuple[str, str]]:
+    """The commands of a page, with their output."""
+    sessions = "".join(re.findall(r"(?ms)^```console\n(.*?)^```$", page))
+    parts = (part.partition("\n") for part in re.split(r"(?m)^\$ ", sessions)[1:])
+    return [(command, lines(output)) for command, _, output in parts]
+
+
+def shown(page: str) -> dict[str, str]:
+    """The programs that a page shows."""
+    return dict(re.findall(r"(?ms)^`([\w.-]+\.\w+)`[:：]\n\n```\w+\n(.*?)^```$", page))
+
+
+def lines(text: str) -> str:
+    """The text without empty lines and blanks at the end."""
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
 class Shell:
     """A shell whose background programs print to the same output, as in a terminal."""
 
-    def __init__(self, folder: Path, ports: dict[str, str]) -> None:
+    def __init__(self, folder: Path, ports: dict[str, str], **environ: str) -> None:
         self._ports = ports
         found = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         self._process = subprocess.Popen(
             ["bash"],
             cwd=folder,
-            env=environment(PATH=found, PYTHONUNBUFFERED="1"),
+            env=environment(PATH=found, PYTHONUNBUFFERED="1", **environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -48,14 +77,15 @@ class Shell:
         os.set_blocking(self._process.stdout.fileno(), False)
         self._printed = ""
 
-    def type(self, command: str, expected: str) -> str:
-        """Everything that is printed until the command has ended and the expected output, or none, has arrived."""
+    def type(self, command: str, expected: str) -> None:
+        """Run a command, and read until it has ended and the expected output has arrived; AssertionError otherwise."""
         self._printed = ""
+        form = re.compile(".*".join(re.escape(part) for part in expected.split("…")))
         command = PORT.sub(lambda port: self._ports[port[0]], command)
         self._process.stdin.write(f"{command}\necho; echo ended\n".encode())
         self._process.stdin.flush()
-        eventually(lambda: self._read() and self.text == expected)
-        return self.text
+        if not eventually(lambda: self._read() and form.fullmatch(self.text) is not None):
+            assert self.text == expected, command
 
     def _read(self) -> bool:
         """Read what has been printed; whether the command has ended."""
@@ -65,8 +95,10 @@ class Shell:
 
     @property
     def text(self) -> str:
-        """The printed text, without empty lines and blanks at the end."""
-        return lines(self._printed.replace("\nended\n", "\n"))
+        """The printed text, with the ports of the page."""
+        printed = lines(self._printed.replace("\nended\n", "\n"))
+        shown = {used: port for port, used in self._ports.items()}
+        return re.sub(r"\b\d{4,5}\b", lambda number: shown.get(number[0], number[0]), printed)
 
     def close(self) -> None:
         """End the shell and its background programs."""
@@ -74,57 +106,77 @@ class Shell:
         self._process.communicate(timeout=SECONDS)
 
 
-def lines(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
-
-
-@pytest.fixture(scope="module")
-def ports() -> Iterator[dict[str, str]]:
-    """The ports of the page, by the free ones that are used instead; a daemon serves those of the services."""
-    used = {port: str(free_port()) for port in set(PORT.findall(PAGE))}
-    shipped = (TOP / "etc" / "echod.toml").read_text("utf-8")
-    shipped = re.sub(r"(127\.0\.0\.1):(\d+)", lambda found: f"{found[1]}:{used.get(found[2], '0')}", shipped)
-    with Daemon(shipped) as daemon:
-        yield used
-        daemon.check()
-
-
 @pytest.fixture
-def shell(ports, tmp_path) -> Iterator[Shell]:
+def shell(request, tmp_path) -> Iterator[Shell]:
+    """A shell in a copy of examples/lessons/, and a daemon that serves etc/echod.toml; both on free ports."""
+    page = PAGES[request.param]
+    ports = sorted(set(PORT.findall(page + SHIPPED)))
+    first = free_port(count=len(ports))
+    used = {port: str(first + number) for number, port in enumerate(ports)}
+    served = re.sub(r"(127\.0\.0\.1):(\d+)", lambda found: f"{found[1]}:{used[found[2]]}", SHIPPED)
     for name, text in PROGRAMS.items():
         (tmp_path / name).write_text(text, "utf-8")
     program = tmp_path / "echoctl"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -W error -m echod.client.main "$@"\n')
     program.chmod(0o755)
-    made = Shell(tmp_path, ports)
-    yield made
-    made.close()
+    with Daemon(served) as daemon:
+        (tmp_path / "echod").symlink_to(daemon.dir)  # $XDG_RUNTIME_DIR/echod has its Unix sockets
+        made = Shell(tmp_path, used, XDG_RUNTIME_DIR=str(tmp_path), HOME=str(tmp_path))
+        try:
+            yield made
+        finally:
+            made.close()
+        daemon.check()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for bash")
-@pytest.mark.parametrize("number", LESSONS)
-def test_the_commands_of_a_lesson_print_what_the_page_has(number, shell):
-    for part in re.split(r"(?m)^\$ ", sessions(LESSONS[number]))[1:]:
-        command, _, expected = part.partition("\n")
-        assert shell.type(command, lines(expected)) == lines(expected), command
+@SKIPPED
+@pytest.mark.parametrize("shell", sorted(name for name, page in PAGES.items() if commands(page)), indirect=True)
+def test_the_commands_of_a_page_print_what_the_page_has(shell, request):
+    for command, output in commands(PAGES[request.node.callspec.params["shell"]]):
+        shell.type(command, output)
 
 
-def test_the_page_has_each_program_as_it_is():
-    shown = dict(re.findall(r"(?ms)^`(\w+\.py)`:\n\n```python\n(.*?)^```$", PAGE))
-    assert shown == PROGRAMS
-    assert {name for name in PROGRAMS if f"python3 {name}" in sessions(PAGE)} == set(PROGRAMS)
+def test_the_pages_have_each_program_as_it_is_once_and_run_it():
+    programs = [program for page in PAGES.values() for program in shown(page).items()]
+    assert sorted(programs) == sorted(PROGRAMS.items())
+    typed = "\n".join(command for page in PAGES.values() for command, _ in commands(page))
+    assert not [name for name in PROGRAMS if name not in typed]
 
 
-def test_the_chinese_page_has_the_same_lessons_programs_and_commands():
-    chinese = (TOP / "docs" / "zh" / "LESSONS.md").read_text("utf-8")
-    for part in (r"(?ms)^```\w+\n.*?^```$", r"(?m)^## (\d+)\.", r"(?m)^\| (\d{5}) \| (\S+) \|"):
-        assert re.findall(part, chinese) == re.findall(part, PAGE)
+@pytest.mark.parametrize("name", PAGES)
+def test_the_chinese_page_has_the_same_programs_commands_and_pictures(name):
+    chinese = (DOCS / "zh" / name).read_text("utf-8")
+    assert commands(chinese) == commands(PAGES[name])
+    assert list(shown(chinese)) == list(shown(PAGES[name]))
+    for part in (r"(?ms)^```\w+\n.*?^```$", r"(?m)^#+ (\d+)\.", r"\(([\w-]+\.svg)\)", r"(?m)^\| (\d{5}) \| (\S+) \|"):
+        if "index" not in name:
+            assert re.findall(part, chinese) == re.findall(part, PAGES[name])
+    assert len(re.findall(r"(?m)^##+ ", chinese)) == len(re.findall(r"(?m)^##+ ", PAGES[name]))
 
 
-def test_the_ports_of_the_page_are_those_of_the_shipped_configuration():
-    rows = re.findall(r"(?m)^\| (\d{5}) \| (\S+) \|", PAGE)
-    assert rows == [*((str(port), f"`{name}`") for name, port in SERVED.items()), (str(WEBSOCKET), "WebSocket")]
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_has_its_goal_a_picture_and_the_next_page(name):
+    number = NAMES.index(Path(name).stem) + 1
+    english, chinese = PAGES[name], (DOCS / "zh" / name).read_text("utf-8")
+    for page, goal, last in ((english, "**Goal:**", "Next"), (chinese, "**目标：**", "接下来")):
+        assert page.startswith(f"# {number}. ")
+        assert page.count(goal) == 1
+        assert re.search(r"!\[[^\]]+\]\([\w-]+\.svg\)", page)
+        assert re.findall(r"(?m)^## (.*)$", page)[-1] == last
+
+
+def test_the_index_of_the_course_lists_every_lesson_in_order():
+    for index in (INDEX, (DOCS / "zh" / "course" / "index.md").read_text("utf-8")):
+        linked = re.findall(r"(?m)^\| \d+ \| \[[^\]]+\]\(([\w-]+)\.md\)", index)
+        assert linked == [Path(name).stem for name in LESSONS]
+        assert re.findall(r"(?ms)^```\{toctree\}\n.*?^\n(.*?)^```$", index) == ["".join(f"{name}\n" for name in linked)]
+
+
+def test_the_ports_of_the_index_are_those_of_the_shipped_configuration():
+    rows = re.findall(r"(?m)^\| (\d{5}) \| `?(\w+)`? \|", INDEX)
     services = load(TOP / "etc" / "echod.toml", kinds(plugins=()), {}).services
     labels = {(service.kind.kind, address.label) for service in services for address in service.listen}
-    assert {(name, f"tcp://127.0.0.1:{port}") for name, port in SERVED.items()} <= labels
-    assert {("bin", "udp://127.0.0.1:10015"), ("echo", f"ws://127.0.0.1:{WEBSOCKET}/echo")} <= labels
+    assert rows
+    for port, name in rows:
+        expected = ("echo", f"ws://127.0.0.1:{port}/echo") if name == "WebSocket" else (name, f"tcp://127.0.0.1:{port}")
+        assert expected in labels

@@ -1,0 +1,80 @@
+"""The figures of the course: each file is what its program draws, is complete, and is on a page."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from docs.figures.__main__ import FOLDERS, drawn
+from docs.figures.drawing import COLOURS, Drawing, width_of
+from docs.figures.sequence import Sequence
+from tests.daemon import TOP
+
+SVG = "{http://www.w3.org/2000/svg}"
+FIGURES = {str(file.relative_to(TOP)): picture for file, picture in drawn()}
+SHOWN = {
+    str((page.parent / target).relative_to(TOP)): text
+    for folder in FOLDERS.values()
+    for page in folder.glob("*.md")
+    for text, target in re.findall(r"!\[([^\]]+)\]\(([\w-]+\.svg)\)", page.read_text("utf-8"))
+}
+
+
+def test_the_committed_figures_are_those_that_make_figures_draws():
+    committed = {
+        str(file.relative_to(TOP)): file.read_text("utf-8") for at in FOLDERS.values() for file in at.glob("*.svg")
+    }
+    assert committed == FIGURES
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_a_title_a_description_and_both_schemes(name):
+    root = ElementTree.fromstring(FIGURES[name])
+    assert root.get("role") == "img"
+    assert {f"{SVG}title": "title", f"{SVG}desc": "desc"} == {part.tag: part.get("id") for part in root[:2]}
+    assert all(part.text and part.text.strip() for part in root[:2])
+    assert "@media(prefers-color-scheme:dark)" in root.find(f"{SVG}style").text
+    assert not re.search(r"(?:href|url\()[\"' ]*[a-z]+:", FIGURES[name])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_of_a_figure_is_cut_off_at_its_sides(name):
+    root = ElementTree.fromstring(FIGURES[name])
+    before = {"start": 0.0, "middle": 0.5, "end": 1.0}
+    for part in root.iter(f"{SVG}text"):
+        left = float(part.get("x")) - before[part.get("text-anchor")] * width_of(part.text or "")
+        assert left >= 0 and left + width_of(part.text or "") <= float(root.get("width")), part.text  # noqa: PT018
+
+
+def test_a_page_shows_each_figure_with_its_title_as_the_alternative_text():
+    assert {name: ElementTree.fromstring(picture)[0].text for name, picture in FIGURES.items()} == SHOWN
+
+
+def luminance(colour: str) -> float:
+    """Of WCAG 2.2, from `#rrggbb`."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", COLOURS)
+def test_text_has_the_contrast_that_wcag_requires(scheme):
+    kinds, background, text = COLOURS[scheme]
+    for colour in (*kinds.values(), text):
+        dark, light = sorted(map(luminance, (colour, background)))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
+
+
+def test_text_that_does_not_fit_is_an_error():
+    with pytest.raises(ValueError, match="'a text that is far too long' is"):
+        Drawing("title", "description", "en").box(0, 0, 80, 40, "a text that is far too long")
+    with pytest.raises(ValueError, match="and the margin 50"):
+        Sequence("title", "description", "en", "left", "right", margin=60).note("a text that is far too long")
+
+
+def test_marks_of_xml_in_texts_are_escaped():
+    drawing = Drawing("a < b", "a & b", "en")
+    drawing.text(10, 20, "<SYN & ACK>")
+    root = ElementTree.fromstring(drawing.svg())
+    assert [root[0].text, root[1].text] == ["a < b", "a & b"]
+    assert [part.text for part in root.iter(f"{SVG}text")] == ["<SYN & ACK>"]
