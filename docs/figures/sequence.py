@@ -53,7 +53,7 @@ class Sequence(Drawing):
 
     def _message(self, start: float, end: float, text: str, kind: Kind, lost: bool, dashed: bool) -> None:
         middle, y = (start + end) / 2, self._y + 4
-        self.label(middle, y - 3, text, kind)
+        self.text(middle, y - 3, text, kind, "middle")
         if lost:
             self.line(start, y, middle, y + FALL / 2, kind, dashed)
             self.cross(middle, y + FALL / 2)

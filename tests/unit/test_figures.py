@@ -1,11 +1,15 @@
 """The figures of the course: each file is what its program draws, is complete, and is on a page."""
 
 import re
+import socket
+import struct
 from xml.etree import ElementTree
 
 import pytest
 
 from docs.figures.__main__ import FOLDERS, drawn
+from docs.figures.capture import numbered, segment
+from docs.figures.captured import segments
 from docs.figures.drawing import COLOURS, Drawing, width_of
 from docs.figures.sequence import Sequence
 from tests.daemon import TOP
@@ -79,3 +83,38 @@ def test_marks_of_xml_in_texts_are_escaped():
     root = ElementTree.fromstring(drawing.svg())
     assert [root[0].text, root[1].text] == ["a < b", "a & b"]
     assert [part.text for part in root.iter(f"{SVG}text")] == ["<SYN & ACK>"]
+
+
+def packet(source: int, target: int, flags: int, data: bytes = b"", padding: bytes = b"") -> bytes:
+    """An IPv4 packet with a TCP segment that has four bytes of options."""
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 44 + len(data), 0, 0, 64, socket.IPPROTO_TCP, 0, b"\x7f\0\0\1", b"\x7f\0\0\1"
+    )
+    return head + struct.pack("!HHIIBBHHH4x", source, target, 2**32 - 1, 700, 6 << 4, flags, 0, 0, 0) + data + padding
+
+
+def test_a_segment_is_read_from_a_packet():
+    expected = {"flags": ["PSH", "ACK"], "sequence": 2**32 - 1, "acknowledged": 700, "data": "parcel"}
+    assert segment(packet(4000, 9003, 0x18, b"parcel", padding=b"\0\0"), 9003) == {"sender": "client", **expected}
+    assert segment(packet(9003, 4000, 0x18, b"parcel"), 9003) == {"sender": "server", **expected}
+    assert segment(packet(4000, 9004, 0x18), 9003) is None
+    assert segment(b"\x60" + bytes(60), 9003) is None
+
+
+def test_the_numbers_of_both_ends_begin_at_zero_and_wrap():
+    syn = {"sender": "client", "flags": ["SYN"], "sequence": 2**32 - 1, "acknowledged": 0, "data": ""}
+    accepted = {"sender": "server", "flags": ["SYN", "ACK"], "sequence": 500, "acknowledged": 0, "data": ""}
+    data = {"sender": "client", "flags": ["PSH", "ACK"], "sequence": 0, "acknowledged": 501, "data": "a"}
+    read = [(one["sequence"], one.get("acknowledged")) for one in numbered([syn, accepted, data])]
+    assert read == [(0, None), (0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("name", ["connection", "reset"])
+def test_the_saved_segments_acknowledge_the_bytes_that_were_sent(name):
+    """Each ACK is the number after the last byte, SYN or FIN that the other end had sent."""
+    sent = {"client": 0, "server": 0}
+    other = {"client": "server", "server": "client"}
+    for one in segments(name):
+        assert one["sequence"] == sent[one["sender"]]
+        assert one.get("acknowledged", 0) == (sent[other[one["sender"]]] if "ACK" in one["flags"] else 0)
+        sent[one["sender"]] += len(one["data"]) + sum(flag in one["flags"] for flag in ("SYN", "FIN"))
