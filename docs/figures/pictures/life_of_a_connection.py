@@ -25,7 +25,7 @@ def draw(language: Language) -> Sequence:
         t(
             "Handshake: the client sends SYN, the server SYN and ACK, the client ACK. Data: the client sends parcel,"
             " and the server acknowledges 6 bytes; the server sends received, and the client acknowledges 8 bytes."
-            " Close: the server sends FIN; the client acknowledges it and sends its own; and the server acknowledges that."
+            " Close: the server sends FIN; the client acknowledges it and sends its own; the server acknowledges that."
             " The client's end is then gone, and the server's end is in TIME-WAIT for 60 seconds.",
             "握手：客户端发送 SYN，服务器回复 SYN 和 ACK，客户端再回复 ACK。"
             "数据：客户端发送 parcel，服务器确认 6 个字节；"
