@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         self._given = given
         self._check_words(given)
         parsed, rest = super().parse_known_args(given, namespace)
-        for name in ("text", "changes"):  # argparse stops collecting TEXT and KEY=VALUE at the first option
+        for name in ("text", "changes", "program"):  # argparse stops collecting them at the first option
             if isinstance(collected := getattr(parsed, name, None), list):
                 end = rest.index("--") if "--" in rest else len(rest)
                 setattr(parsed, name, [*collected, *rest[:end], *rest[end + 1 :]])

@@ -17,7 +17,9 @@ from echod.client.value_types import (
     event_name,
     fault_value,
     file_name,
+    lesson_number,
     patience,
+    port_number,
     service_name,
     service_url,
 )
@@ -183,6 +185,47 @@ def _events(command: Parser) -> None:
     command.add_argument("--json-lines", action="store_true", help="print one JSON object a line for each event")
 
 
+def _unfit_lesson(arguments: argparse.Namespace) -> str:
+    """The usage error of a lesson that is missing, or of options that exclude each other; or ""."""
+    modes = [name for name in ("list", "hint", "reset") if getattr(arguments, name)]
+    if len(modes) > 1:
+        return f"--{modes[1]}: not allowed with argument --{modes[0]}"
+    if arguments.hint and arguments.number is None:
+        return "--hint needs the number of a lesson"
+    if arguments.program and (modes or arguments.number is None):
+        return "COMMAND is for an attempt at one lesson"
+    if arguments.number is not None and (arguments.list or arguments.reset):
+        return f"--{modes[0]} takes no number of a lesson"
+    return ""
+
+
+def _lesson(command: Parser) -> None:
+    command.refuses = _unfit_lesson
+    command.add_argument(
+        "number", metavar="N", nargs="?", type=lesson_number, help="the lesson, from 1 to 10 (default: list all)"
+    )
+    command.add_argument(
+        "program",
+        metavar="COMMAND",
+        nargs="*",
+        default=[],
+        help="after --: run your program; {port} in it is the port, which is otherwise its last argument",
+    )
+    command.add_argument("--list", action="store_true", help="list the lessons, and which of them you have passed")
+    command.add_argument("--hint", action="store_true", help="print the next hint")
+    command.add_argument("--reset", action="store_true", help="forget which lessons you have passed")
+    command.add_argument(
+        "--port", metavar="PORT", type=port_number, help="the port of the exercise (default: 9100 + N, or a free one)"
+    )
+    command.add_argument(
+        "--timeout", metavar="TIME", type=patience, help="end the attempt after this time (default: 10m; COMMAND: 1m)"
+    )
+    command.add_argument(
+        "--language", choices=("en", "zh"), help="English or Chinese (default: as LC_ALL, LC_MESSAGES or LANG)"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object, and the rest on standard error")
+
+
 COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "send": ("send a text, or standard input, and print the whole reply", _send),
     "talk": ("send each typed line and print each reply", _talk),
@@ -198,5 +241,6 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "check": ("check a configuration, and print its listeners or every error", _check),
     "doctor": ("print what is wrong with this machine for a configuration, and how to mend it", daemon_options.doctor),
     "services": ("list the kinds of services with their options", _services),
+    "lesson": ("practise sockets: each exercise checks what your program sends and receives", _lesson),
     "certificates": ("write a CA, and certificates of a server and a client, to test TLS", certificates),
 }

@@ -81,6 +81,12 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl services",
         "echoctl services --json",
     ),
+    "lesson": (
+        "echoctl lesson",
+        "echoctl lesson 1",
+        "echoctl lesson 1 -- python3 client.py",
+        "echoctl lesson 3 --hint --language zh",
+    ),
     "certificates": (
         "echoctl certificates pki",
         "echoctl certificates pki echo.example 192.0.2.7",

@@ -24,6 +24,8 @@ MOST_SIZES: Final = 1024
 MOST_FLOWS: Final = 256
 MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
 MOST_LISTED: Final = 10_000  #: connections that the daemon lists at most
+LESSONS: Final = 10  #: of the course
+MOST_PORT: Final = 65_535
 LONGEST_OBSERVATION: Final = 60.0  #: seconds
 SHORTEST_INTERVAL: Final = 0.00001  #: seconds: a probe takes a client that long
 
@@ -233,6 +235,22 @@ def probe_count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MOST_PROBES:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {MOST_PROBES}")
     return int(text)
+
+
+def lesson_number(text: str) -> int:
+    """Accept the number of a lesson of the course."""
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= number <= LESSONS:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a lesson; expected a number from 1 to {LESSONS}")
+    return number
+
+
+def port_number(text: str) -> int:
+    """Accept the number of a port."""
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= number <= MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a port; expected a number from 1 to {MOST_PORT}")
+    return number
 
 
 def service_name(text: str) -> str:

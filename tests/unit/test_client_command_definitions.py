@@ -234,7 +234,7 @@ def test_a_usage_error_names_the_wrong_word(line, said, capsys):
         ("tcp://127.0.0.1:7 x", 'a command is missing before "tcp://127.0.0.1:7"; write echoctl send "tcp://127'),
         (
             "--timeout 3 send",
-            'unknown option "--timeout"; it is an option of send, ping and bench: write it after the comm',
+            'unknown option "--timeout"; it is an option of send, ping, bench and lesson: write it after ',
         ),
         (
             "--admin x status",

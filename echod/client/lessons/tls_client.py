@@ -1,0 +1,215 @@
+"""Exercise 8: a TLS client that accepts the right server, and refuses wrong ones."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from echod.client.lessons.exercise import Exercise, Stage
+from echod.client.lessons.sockets import NO_CONNECTION, Judge, Sockets, Wire
+from echod.client.lessons.texts import Statement, Text, shown
+from echod.model import CLOSE, PLAIN, Arrival, Peer, Reply, Say
+from echod.transports.layers.layer_interface import Build, Layer
+
+NAME: Final = "localhost"
+HANDSHAKE: Final = 10.0  #: seconds
+LONGEST: Final = 200  #: bytes of a message
+
+RIGHT: Final = Text("a certificate for localhost", "localhost 的证书")
+OTHER_NAME: Final = Text("a certificate for another name", "另一个名字的证书")
+OTHER_AUTHORITY: Final = Text(
+    "a certificate for localhost by an authority that is not in your file", "localhost 的证书，但签发者不在您的文件里"
+)
+
+PRESENTED: Final = Text(
+    "now the server presents {certificate}: your program must refuse it",
+    "现在服务器出示{certificate}：您的程序必须拒绝",
+)
+REFUSED: Final = Text(
+    "the server presented a certificate for localhost that your file verifies, and the handshake failed: {error}",
+    "服务器出示了 localhost 的证书，您的文件可以验证它，但握手失败：{error}",
+)
+NO_MESSAGE: Final = Text(
+    "the handshake is complete; expected a message from your program", "握手已完成；您的程序应当发送一条消息"
+)
+NOT_CLOSED: Final = Text(
+    "your program sent {message}, and got the reply; expected that it closes then",
+    "您的程序发送了 {message}，也收到了回复；之后应当关闭连接",
+)
+NOT_REFUSED: Final = Text(
+    "your program sent {message} to a server with {certificate}; expected that it refuses this server",
+    "服务器出示了{certificate}，您的程序仍然发送了 {message}；应当拒绝这个服务器",
+)
+STILL_OPEN: Final = Text(
+    "the server presented {certificate}; expected that your program ends the connection",
+    "服务器出示了{certificate}；您的程序应当结束连接",
+)
+TOO_LONG: Final = Text(
+    "your program sent more than {most} bytes, beginning with {message}",
+    "您的程序发送了超过 {most} 个字节，开头是 {message}",
+)
+NOT_PRINTED: Final = Text(
+    "the server replied {reply}; expected it in the output of your program",
+    "服务器回复了 {reply}；您的程序应当把它打印出来",
+)
+
+
+class Run(NamedTuple):
+    """One run of the program: the certificate of the server."""
+
+    certificate: Text
+    context: ssl.SSLContext
+
+
+class Attempt(Judge):
+    """A run with the right certificate, and one for each wrong certificate."""
+
+    def __init__(self, stage: Stage, sockets: Sockets) -> None:
+        super().__init__(stage, sockets)
+        self._runs: list[Run] = []
+        self._at = 0
+        self._connected = False  # in this run
+        self.message = b""  # of the first run
+
+    def start(self) -> Mapping[str, str]:
+        authority = os.path.join(self.stage.directory, "ca.pem")
+        self._runs = runs(authority)
+        bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
+        self.sockets.serve(bound, address, self._begin, layers=(self._layer,), handshake_failed=self._handshake_failed)
+        return {"port": str(address.port), "ca": authority}
+
+    def _layer(self, build: Build) -> Layer:
+        from echod.transports.layers.tls import TlsLayer  # slow to import
+
+        return TlsLayer(build, self.sockets.reactor, HANDSHAKE, self._runs[self._at].context)
+
+    def _begin(self, _peer: Peer, say: Say) -> Wire:
+        self._connected = True
+        return Client(say, self)
+
+    @property
+    def must_accept(self) -> bool:
+        """Whether the certificate of this run is right."""
+        return self._at == 0
+
+    @property
+    def certificate(self) -> Statement:
+        """The certificate of this run."""
+        return Statement(self._runs[self._at].certificate, {})
+
+    def _handshake_failed(self, error: str) -> None:
+        if self.must_accept:
+            self.stage.failed(REFUSED, error=error)
+        else:
+            self.run_passed()
+
+    def run_passed(self) -> None:
+        """The program did what was expected with this certificate."""
+        if self._at == len(self._runs) - 1:
+            self.stage.passed()
+        else:
+            self.stage.next_run()
+
+    def run_begins(self) -> None:
+        self._at += 1
+        self.may_crash = True
+        self.stage.note(PRESENTED, certificate=self.certificate)
+        self._connected = False
+
+    def missing(self) -> Statement:
+        if not self._connected:
+            return Statement(NO_CONNECTION, {})
+        if not self.must_accept:
+            return Statement(STILL_OPEN, {"certificate": self.certificate})
+        if not self.message:
+            return Statement(NO_MESSAGE, {})
+        return Statement(NOT_CLOSED, {"message": shown(self.message)})
+
+    def printed(self, output: str) -> Statement | None:
+        reply = self.message.upper().decode("utf-8", "surrogateescape").strip()
+        return None if reply in output else Statement(NOT_PRINTED, {"reply": shown(self.message.upper())})
+
+
+class Client(Wire):
+    """The connection of the program, after its handshake."""
+
+    def __init__(self, say: Say, attempt: Attempt) -> None:
+        super().__init__(say)
+        self._attempt = attempt
+
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
+        attempt = self._attempt
+        if not attempt.must_accept:
+            attempt.stage.failed(NOT_REFUSED, message=shown(data), certificate=attempt.certificate)
+            return CLOSE
+        attempt.message += data
+        if len(attempt.message) > LONGEST:
+            attempt.stage.failed(TOO_LONG, most=LONGEST, message=shown(attempt.message))
+            return CLOSE
+        return Reply(data.upper())
+
+    def closed(self, *, clean: bool, error: str) -> None:
+        attempt = self._attempt
+        if attempt.must_accept and not attempt.message:
+            attempt.stage.failed(NO_MESSAGE)
+        else:
+            attempt.run_passed()
+
+
+def runs(authority_file: str) -> list[Run]:
+    """A right certificate and wrong ones. The file gets the certificate of their new authority. Raises OSError."""
+    from echod.tls import certificates, issuing  # these import `cryptography`, which is slow to import
+    from echod.tls.certificate_facts import facts_of
+    from echod.tls.server import ServerContexts
+
+    now = datetime.now(UTC)
+    authority = issuing.root(now)
+    with open(authority_file, "wb") as file:
+        file.write(authority.certificate_pem)
+    issued = issuing.server(authority, [NAME], now)
+    right = certificates.Certificate("lesson", issued.certificate_pem + issued.key_pem, facts_of(issued.certificate))
+    return [
+        Run(RIGHT, ServerContexts([right]).default),
+        Run(OTHER_NAME, ServerContexts([certificates.wrong("wrong-host", [NAME], authority)]).default),
+        Run(OTHER_AUTHORITY, ServerContexts([certificates.wrong("untrusted", [NAME], authority)]).default),
+    ]
+
+
+EXERCISE: Final = Exercise(
+    number=8,
+    page="tls",
+    title=Text("TLS in one evening", "一个晚上学会 TLS"),
+    goal=Text("accept the right certificate, and refuse wrong ones", "接受正确的证书，拒绝错误的证书"),
+    task=Text(
+        "Write a TLS client. Its arguments are a port, and a file with the certificate of an authority. It connects to"
+        " 127.0.0.1, and expects the name localhost. It sends a message, prints the reply, and closes. Your program"
+        " runs three times: the second server has a certificate for another name, the third one by another authority."
+        " Both must be refused.",
+        "编写一个 TLS 客户端。它的参数是一个端口和一个文件，文件里是签发机构的证书。它连接 127.0.0.1，"
+        "期望的名字是 localhost；发送一条消息，打印回复，然后关闭。您的程序会运行三次："
+        "第二个服务器的证书属于另一个名字，第三个服务器的证书由另一个机构签发。这两个都必须拒绝。",
+    ),
+    hints=(
+        Text(
+            "ssl.create_default_context(cafile=FILE) makes a context that verifies the chain and the name.",
+            "ssl.create_default_context(cafile=FILE) 创建的上下文会验证证书链和名字。",
+        ),
+        Text(
+            'context.wrap_socket(client, server_hostname="localhost") begins TLS. It raises an error for a wrong'
+            " certificate: let it end your program, and send nothing.",
+            'context.wrap_socket(client, server_hostname="localhost") 开始 TLS。证书不对时它会抛出错误：'
+            "让程序就此结束，什么也不要发送。",
+        ),
+        Text(
+            "context = ssl.create_default_context(cafile=sys.argv[2]); client = context.wrap_socket("
+            'socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")',
+            "context = ssl.create_default_context(cafile=sys.argv[2])；client = context.wrap_socket("
+            'socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")',
+        ),
+    ),
+    begin=Attempt,
+    arguments=("port", "ca"),
+)

@@ -1,0 +1,368 @@
+"""The exercises of `echoctl lesson`: each is solved by its program, and a typical wrong one fails with the reason.
+
+The attempts run on the reactor of the test, and the programs as processes.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from echod.client.lessons import chat_bot, half_close, lossy_datagrams, many_clients
+from echod.client.lessons.attempt_run import AttemptRun
+from echod.client.lessons.catalogue import EXERCISES
+from echod.client.lessons.program import LINES
+from tests.daemon import SECONDS, TOP
+
+reactor = installed
+SOLUTIONS = TOP / "examples" / "lessons" / "solutions"
+TCP = """
+import socket, sys
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+"""
+LISTENS = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+"""
+
+
+class Outcome:
+    """The output of an attempt, and its verdict."""
+
+    def __init__(self) -> None:
+        self.notes = []
+        self.lines = []
+        self.wrong = None
+
+
+def begun(number: int, command: Sequence[str] = (), port: int | None = None, seconds: float = SECONDS):
+    """An attempt, its outcome, and a Deferred that fires at the verdict."""
+    outcome, over = Outcome(), Deferred()
+
+    def take(wrong):
+        outcome.wrong = wrong
+        over.callback(outcome)
+
+    run = AttemptRun(
+        reactor,
+        EXERCISES[number - 1],
+        command=command,
+        port=port,
+        seconds=seconds,
+        note=lambda statement: outcome.notes.append(statement.of("en")),
+        line=outcome.lines.append,
+        over=take,
+    )
+    return run, outcome, over
+
+
+async def verdict(number: int, *command: object, seconds: float = SECONDS):
+    """The outcome of an attempt with a program. Nothing of the attempt is left after it."""
+    run, outcome, over = begun(number, [str(word) for word in command], seconds=seconds)
+    await over
+    assert not os.path.exists(run.directory)
+    return outcome
+
+
+async def verdict_of(number: int, code: str, seconds: float = SECONDS):
+    """The outcome of an attempt with this Python program."""
+    return await verdict(number, sys.executable, "-S", "-c", code, seconds=seconds)
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+@pytest_twisted.ensureDeferred
+async def test_the_solution_of_each_exercise_passes(number):
+    outcome = await verdict(number, sys.executable, "-W", "error", SOLUTIONS / f"lesson_{number}.py")
+    assert outcome.wrong is None, outcome.wrong.of("en")
+
+
+def test_each_solution_has_at_most_twenty_lines_of_code():
+    for number in range(1, 11):
+        lines = (SOLUTIONS / f"lesson_{number}.py").read_text("utf-8").splitlines()
+        code = [line for line in lines[1:] if line.strip() and not line.startswith("import ")]
+        assert len(code) <= 20, number
+
+
+WRONG = {
+    "closes before the reply": (1, TCP + "client.sendall(b'anna')", "before it had read the reply ANNA"),
+    "sends nothing": (1, TCP, "sent nothing; expected your name"),
+    "prints nothing": (1, TCP + "client.sendall(b'anna'); client.recv(99)", "replied ANNA; expected it in the output"),
+    "crashes": (1, TCP + "client.sendall(b'a'); print(client.recv(9)); client.close(); 1/0", "exit code is 1"),
+    "sends a megabyte": (1, TCP + "client.sendall(b'\\x1b[2J' * 250000)", r"more than 200 bytes; expected a name, "),
+    "sends escapes": (1, TCP + "client.sendall(b'\\x1b[2J')", r"sent \x1b[2J, and ended"),
+    "does not connect": (1, "print('hello')", "has ended with exit code 0: no program has connected"),
+    "counts bytes": (
+        2,
+        TCP + "d = b''.join(iter(lambda: client.recv(99), b'')); client.sendall(b'%d' % len(d))",
+        "the number of bytes; expected",
+    ),
+    "reads one piece": (2, TCP + "client.sendall(b'%d\\n' % len(client.recv(128)))", "has not read the whole message"),
+    "decodes each piece": (
+        2,
+        TCP + "n = 0\nwhile d := client.recv(99): n += len(d.decode())\nclient.sendall(b'%d' % n)",
+        "without a number",
+    ),
+    "replaces cut characters": (
+        2,
+        TCP + "n = 0\nwhile d := client.recv(99): n += len(d.decode(errors='replace'))\nclient.sendall(b'%d' % n)",
+        "not counted twice",
+    ),
+    "sends no number": (2, TCP + "client.sendall(b'twelve\\n')", r"sent twelve\n; expected a number in digits"),
+    "reads one piece of a line": (
+        3,
+        LISTENS + "c, _ = server.accept(); c.recv(1024); c.sendall(b'received'); c.close()",
+        ("reset the connection", "after 2800 of 5608 bytes"),
+    ),
+    "cannot start again": (
+        3,
+        "import socket, sys\nserver = socket.socket(); server.bind(('127.0.0.1', int(sys.argv[1]))); server.listen()\n"
+        "c, _ = server.accept(); c.makefile().readline(); c.sendall(b'received'); c.close()",
+        "did not start again at once: Address already in use",
+    ),
+    "another receipt": (
+        3,
+        LISTENS + "c, _ = server.accept(); c.makefile().readline(); c.sendall(b'ok'); c.close()",
+        "replied ok; expected received",
+    ),
+    "one client at a time": (
+        4,
+        LISTENS + "while True:\n c, _ = server.accept()\n while d := c.recv(99): c.sendall(d.upper())",
+        "the client second got no reply within 0.3 s",
+    ),
+    "no upper case": (
+        4,
+        LISTENS + "import threading\ndef f(c):\n while d := c.recv(99): c.sendall(d)\n"
+        "while True: threading.Thread(target=f, args=(server.accept()[0],), daemon=True).start()",
+        r"got hello from the second\n; expected HELLO FROM THE SECOND\n",
+    ),
+    "sends all before it reads": (5, TCP + "client.sendall(bytes(33554432))", "stuck after"),
+    "sends too few bytes": (
+        5,
+        TCP + "client.send(bytes(1000)); client.shutdown(1); client.recv(999)",
+        "sent 1000 bytes; expected 33554432",
+    ),
+    "leaves a part of the reply": (
+        5,
+        TCP + "import threading; threading.Thread(target=client.sendall, args=(bytes(33554432),)).start()\n"
+        "n = 0\nwhile n < 33000000: n += len(client.recv(65536))\nimport time; time.sleep(.2); client.close()",
+        "closed before it had read the whole reply",
+    ),
+    "answers each recv": (
+        6,
+        TCP + "while d := client.recv(999):\n if d.startswith(b'ping'): client.sendall(d.replace(b'ping', b'pong', 1))",
+        r"a line that arrives in pieces: ping two\n was sent",
+    ),
+    "answers one line of a recv": (
+        6,
+        TCP + "b = b''\nwhile d := client.recv(999):\n b += d\n if b.endswith(b'\\n'):\n"
+        "  client.sendall(b.replace(b'ping', b'pong', 1)); b = b''",
+        r"two lines that arrive together: ping three\nping four\n was sent, pong three\nping four\n arrived",
+    ),
+    "answers every line": (
+        6,
+        TCP + "for line in client.makefile('rb'): client.sendall(line.replace(b'ping', b'pong'))",
+        r"sent -- anna has joined\n after",
+    ),
+    "masks nothing": (
+        7,
+        (SOLUTIONS / "lesson_7.py").read_text("utf-8").replace("0x80 |", "0x00 |").replace("mask + masked", "message"),
+        "your frame is wrong",
+    ),
+    "checks no accept key": (
+        7,
+        (SOLUTIONS / "lesson_7.py").read_text("utf-8").replace("if b", "if not b"),
+        "the handshake is right; expected a text frame",
+    ),
+    "never compares the accept key": (
+        7,
+        (SOLUTIONS / "lesson_7.py").read_text("utf-8").replace("not in head", "in b''"),
+        "accept key of another request, and your program sent hello nevertheless",
+    ),
+    "asks for no upgrade": (
+        7,
+        TCP + "client.sendall(b'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'); print(client.recv(999))",
+        "the handshake failed: HTTP 426",
+    ),
+    "verifies nothing": (
+        8,
+        TCP + "import ssl; c = ssl._create_unverified_context().wrap_socket(client, server_hostname='localhost')\n"
+        "c.sendall(b'hello'); print(c.recv(99).decode())",
+        "sent hello to a server with a certificate for another name",
+    ),
+    "does not check the name": (
+        8,
+        TCP + "import ssl; x = ssl.create_default_context(cafile=sys.argv[2]); x.check_hostname = False\n"
+        "c = x.wrap_socket(client); c.sendall(b'hello'); print(c.recv(99).decode())",
+        "sent hello to a server with a certificate for another name",
+    ),
+    "does not know the authority": (
+        8,
+        TCP + "import ssl; ssl.create_default_context().wrap_socket(client, server_hostname='localhost')",
+        "your file verifies, and the handshake failed",
+    ),
+    "only IPv4": (9, TCP.replace("create_connection", "socket and print"), "has ended with exit code"),
+    "sends once": (
+        10,
+        "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM)\nwords = []\n"
+        "for n in range(1, 11):\n client.sendto(b'get %d' % n, ('127.0.0.1', int(sys.argv[1])))\n"
+        " words.append(client.recv(99).split()[1])\n",
+        "expected that your program sends the request again",
+    ),
+    "takes any reply": (
+        10,
+        "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM); client.settimeout(.1)\n"
+        "to = ('127.0.0.1', int(sys.argv[1]))\nwords = []\n"
+        "while len(words) < 10:\n client.sendto(b'get %d' % (len(words) + 1), to)\n"
+        " try: words.append(client.recv(99).split()[1])\n except TimeoutError: pass\n"
+        "while True:\n client.sendto(b'done ' + b' '.join(words), to)\n",
+        "Replies arrive twice and late",
+    ),
+    "sends garbage": (
+        10,
+        "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM)\n"
+        "client.sendto(b'\\xff\\x00', ('127.0.0.1', int(sys.argv[1])))",
+        r"sent \xff\x00; expected get and a number",
+    ),
+}
+
+
+SHORT = 0.3
+"""Seconds that replace the patience of the exercises, in the tests of programs that wait for ever."""
+WAITS = {
+    "one client at a time": (many_clients, "WAITS"),
+    "sends all before it reads": (half_close, "STILL"),
+    "answers each recv": (chat_bot, "WAITS"),
+    "sends once": (lossy_datagrams, "STILL"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_program_fails_with_the_reason(name, monkeypatch):
+    number, code, expected = WRONG[name]
+    if name in WAITS:
+        monkeypatch.setattr(*WAITS[name], SHORT)
+    outcome = await verdict_of(number, code)
+    assert outcome.wrong is not None
+    said = outcome.wrong.of("en")
+    wanted = (expected,) if isinstance(expected, str) else expected
+    assert any(text in said for text in wanted), (said, outcome.lines)
+    assert said.isprintable()
+    assert outcome.wrong.of("zh").isprintable()
+
+
+@pytest.mark.parametrize("number", [3, 4])
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_never_starts_is_missed(number):
+    outcome = await verdict_of(number, "import time; time.sleep(99)", seconds=0.5)
+    assert "not passed within 0.5 s: no server accepts connections at port" in outcome.wrong.of("en")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_learner_without_a_command_runs_the_client():
+    _, outcome, over = begun(1)
+    [note] = outcome.notes
+    port = int(note.rpartition(" ")[2])
+
+    def client():
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as opened:
+            opened.sendall(b"anna")
+            return opened.recv(99)
+
+    assert await deferToThread(client) == b"ANNA"
+    await over
+    assert outcome.wrong is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_learner_without_a_command_restarts_the_server():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    _, outcome, over = begun(3, port=port)
+
+    def serve():
+        with socket.create_server(("127.0.0.1", port)) as server:
+            client, _ = server.accept()
+        with client, client.makefile() as lines:
+            lines.readline()
+            client.sendall(b"received")
+
+    await deferToThread(serve)
+    while len(outcome.notes) < 2:
+        await deferToThread(lambda: None)
+    assert outcome.notes[1] == "the first client was served; start your server again at once"
+    await deferToThread(serve)
+    await over
+    assert outcome.wrong is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_default_port_that_is_taken_is_replaced_and_a_port_that_was_asked_for_is_not():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="Address already in use"):
+            begun(1, port=taken.getsockname()[1])
+    first, outcome, _ = begun(1)
+    second, other, _ = begun(1)
+    assert outcome.notes != other.notes
+    first.stop()
+    second.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_output_without_end_is_bounded_and_an_endless_program_is_ended():
+    outcome = await verdict_of(1, "while True: print('\\x1b[2J' * 99, flush=True)", seconds=1)
+    assert "not passed within 1 s: no program has connected" in outcome.wrong.of("en")
+    assert len(outcome.lines) == LINES
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_program_that_ignores_sigterm_and_its_child_are_ended():
+    code = (
+        "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\n"
+        "print(os.getpid(), flush=True)\ntime.sleep(99)"
+    )
+    outcome = await verdict_of(1, code, seconds=0.5)
+    assert len(outcome.lines) == 2
+    for line in outcome.lines:
+        status = Path(f"/proc/{line.decode()}/stat")
+        assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_opens_many_connections_fails():
+    code = TCP + "many = [client]\nwhile True: many.append(socket.create_connection(client.getpeername()))"
+    outcome = await verdict_of(1, code)
+    assert "more than 100 connections" in outcome.wrong.of("en")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_passes_and_stays_fails(monkeypatch):
+    monkeypatch.setattr("echod.client.lessons.attempt_run.LEAVES", 0.3)
+    code = TCP + "client.sendall(b'a'); print(client.recv(9)); client.close(); import time; time.sleep(99)"
+    outcome = await verdict_of(1, code)
+    assert "does not end; expected its end within 0.3 s" in outcome.wrong.of("en")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_that_does_not_exist():
+    outcome = await verdict(1, "/no/such/program")
+    assert outcome.wrong.of("en") == "cannot run /no/such/program: No such file or directory"
+
+
+@pytest_twisted.ensureDeferred
+async def test_placeholders_of_the_command_are_replaced():
+    code = "import sys; print(sys.argv[1:])"
+    outcome = await verdict(9, sys.executable, "-c", code, "--at={port}", "{unix}")
+    [line] = outcome.lines
+    assert b"{" not in line
+    assert line.count(b",") == 1
+    assert b"stream.sock" in line

@@ -1,0 +1,122 @@
+"""`echoctl lesson` as a process: the list, the verdict, hints, progress, and its end."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import SECONDS, TOP, environment, eventually, free_port, run
+
+ECHOCTL = Path(sys.executable).parent / "echoctl"
+SOLUTION = TOP / "examples" / "lessons" / "solutions" / "lesson_1.py"
+WRONG = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).sendall(b'\\x1b[2J')"
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """Runs the command with a progress of its own."""
+
+    def call(*words, **variables):
+        return run(
+            ECHOCTL, "lesson", *words, env=environment(XDG_STATE_HOME=str(tmp_path), LC_ALL="C.UTF-8", **variables)
+        )
+
+    return call
+
+
+def test_the_list_the_verdict_and_the_progress(lesson):
+    ended = lesson("1", "--", sys.executable, SOLUTION)
+    assert ended.returncode == 0, ended
+    lines = ended.stdout.decode().splitlines()
+    assert lines[0] == "Lesson 1: A socket and its five parts"
+    assert lines[-3:] == ["| ANNA", "passed", "next: echoctl lesson 2"]
+    listed = lesson().stdout.decode().splitlines()
+    assert listed[0].split() == ["Lesson", "Title", "Exercise", "Passed"]
+    assert [line.split()[-1] for line in listed[1:]] == ["yes", *["no"] * 9]
+    found = json.loads(lesson("--list", "--json", "--language", "zh").stdout)["lessons"]
+    assert found[0] == {
+        "lesson": 1,
+        "title": "什么是套接字",
+        "goal": "发送您的名字，并打印回复",
+        "page": "docs/zh/course/socket.md",
+        "passed": True,
+        "attempts": 1,
+    }
+    assert lesson("--reset").stdout == b"the progress is removed\n"
+    assert not json.loads(lesson("--json").stdout)["lessons"][0]["passed"]
+
+
+def test_a_failure_gives_the_next_hint_and_escapes_what_arrived(lesson):
+    ended = lesson("1", "--", sys.executable, "-c", WRONG)
+    assert ended.returncode == 1
+    *_, wrong, hint = ended.stdout.decode().splitlines()
+    assert wrong.startswith(r"not passed: your program sent \x1b[2J, and ended the connection before")
+    assert hint.startswith("hint 1 of 3: ")
+    assert lesson("1", "--hint").stdout.startswith(b"hint 2 of 3: ")
+    ended = lesson("1", "--json", "--language", "zh", "--", sys.executable, "-c", WRONG)
+    assert ended.returncode == 1
+    assert ended.stderr.decode().startswith("第 1 课：什么是套接字\n")
+    found = json.loads(ended.stdout)
+    assert not found["passed"]
+    assert found["wrong"].startswith(r"您的程序发送了 \x1b[2J，")
+    assert found["hint"].startswith("提示 3/3：")
+
+
+def test_a_progress_that_cannot_be_used_is_one_line_and_the_lesson_continues(lesson, tmp_path):
+    (tmp_path / "echod").write_text("")
+    ended = lesson("1", "--", sys.executable, SOLUTION)
+    assert ended.returncode == 0
+    lines = ended.stderr.decode().splitlines()
+    assert lines == [f"echoctl: {tmp_path}/echod/lessons.json: not a directory (ENOTDIR)"] * 2
+
+
+def test_the_columns_are_aligned_in_chinese(lesson):
+    from rich.cells import cell_len
+
+    lines = lesson("--language", "zh").stdout.decode().splitlines()
+    ends = {cell_len(line.rpartition(" ")[0]) for line in lines[1:]}
+    assert len(lines) == 11
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("11",), 'N: "11" is not a lesson; expected a number from 1 to 10'),
+        (("one",), 'N: "one" is not a lesson; expected a number from 1 to 10'),
+        (("--hint",), "--hint needs the number of a lesson"),
+        (("--list", "--reset"), "--reset: not allowed with argument --list"),
+        (("--reset", "1"), "--reset takes no number of a lesson"),
+        (("1", "--port", "0"), '--port: "0" is not a port; expected a number from 1 to 65535'),
+        (("1", "--hint", "--", "python3"), "COMMAND is for an attempt at one lesson"),
+        (("1", "--language", "fr"), '--language: "fr" must be one of: en, zh'),
+    ],
+    ids=range(8),
+)
+def test_usage_errors(lesson, words, said):
+    ended = lesson(*words)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert ended.stderr.decode() == f"echoctl lesson: {said}; see echoctl lesson --help\n"
+
+
+def test_an_interrupt_ends_the_program_and_frees_the_port(tmp_path):
+    port = free_port()
+    command = [ECHOCTL, "lesson", "1", "--port", str(port), "--", sys.executable, "-c", "import time; time.sleep(99)"]
+    process = subprocess.Popen(
+        command, env=environment(XDG_STATE_HOME=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        eventually(lambda: listens(port))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
+        assert process.stderr.read() == b""
+    assert not listens(port)
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
