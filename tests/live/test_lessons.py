@@ -22,7 +22,7 @@ from echod.client.lessons.program import LINES
 from tests.daemon import SECONDS, TOP
 
 reactor = installed
-SOLUTIONS = TOP / "examples" / "lessons" / "solutions"
+SOLUTIONS = TOP / "examples" / "lesson_solutions"
 TCP = """
 import socket, sys
 client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))

@@ -69,20 +69,23 @@ def test_the_exercises_are_those_of_the_ten_lessons():
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_titles_are_those_of_the_course(language):
     page = (folder_of(language) / "index.md").read_text("utf-8")
-    listed = re.findall(r"(?m)^\| \d+ \| (?:\[([^\]]+)\]\([\w-]+\.md\)|([^|]+?)) \|", page)
+    listed = re.findall(r"(?m)^\| (?:[1-9]|10) \| (?:\[([^\]]+)\]\([\w-]+\.md\)|([^|]+?)) \|", page)
     assert [linked or plain for linked, plain in listed] == [one.title.of(language) for one in EXERCISES]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda one: one.page)
-def test_each_lesson_has_the_title_of_its_page(exercise, language):
+def test_each_lesson_has_the_title_and_the_task_of_its_page(exercise, language):
     page = folder_of(language) / f"{exercise.page}.md"
     if not page.exists():
         pytest.skip("the page is not written yet")
     title, _, text = page.read_text("utf-8").partition("\n")
     assert title == f"# {exercise.number}. {exercise.title.of(language)}"
-    [part] = re.findall(rf"(?ms)^## {'练习' if language == 'zh' else 'Exercise'}\n(.*?)^## ", text)
-    assert f"$ echoctl lesson {exercise.number}" in part
+    part = re.search(rf"(?ms)^## {'练习' if language == 'zh' else 'Exercise'}\n(.*?)^## ", text)
+    if part is None:
+        pytest.skip("the page has no exercise yet")
+    assert exercise.task.of(language) in " ".join(part[1].split())
+    assert f"echoctl lesson {exercise.number} -- " in part[1]
 
 
 @pytest.mark.parametrize(
