@@ -109,7 +109,17 @@ def test_usage_errors(lesson, words, said):
 
 def test_an_interrupt_ends_the_program_and_frees_the_port(tmp_path):
     port = free_port()
-    command = [ECHOCTL, "lesson", "1", "--port", str(port), "--", sys.executable, "-c", "import time; time.sleep(99)"]
+    command = [
+        str(ECHOCTL),
+        "lesson",
+        "1",
+        "--port",
+        str(port),
+        "--",
+        sys.executable,
+        "-c",
+        "import time; time.sleep(99)",
+    ]
     process = subprocess.Popen(
         command, env=environment(XDG_STATE_HOME=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
