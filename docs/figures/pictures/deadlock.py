@@ -11,8 +11,8 @@ def draw(language: Language) -> Drawing:
         t(
             "From the client to echod: the client's sendall waits, because the client's send buffer and the server's"
             " receive buffer are full. echod does not read, because it has 64 KiB of replies that it cannot send. On"
-            " the way back, the server's send buffer and the client's receive buffer are full, because the client does not"
-            " read.",
+            " the way back, the server's send buffer and the client's receive buffer are full, because the client does"
+            " not read.",
             "从客户端到 echod：客户端的发送缓冲区和服务器的接收缓冲区都满了，所以 sendall 一直等待。"
             "echod 有 64 KiB 的回复发不出去，所以不再读取。"
             "回来的方向上，服务器的发送缓冲区和客户端的接收缓冲区也满了，因为客户端不读取。",
