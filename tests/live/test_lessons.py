@@ -5,6 +5,7 @@ The attempts run on the reactor of the test, and the programs as processes.
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from echod.client.lessons import chat_bot, half_close, lossy_datagrams, many_clients
 from echod.client.lessons.attempt_run import AttemptRun
 from echod.client.lessons.catalogue import EXERCISES
 from echod.client.lessons.program import LINES
+from echod.client.lessons.texts import LANGUAGES
 from tests.daemon import SECONDS, TOP
 
 reactor = installed
@@ -366,3 +369,64 @@ async def test_placeholders_of_the_command_are_replaced():
     assert b"{" not in line
     assert line.count(b",") == 1
     assert b"stream.sock" in line
+
+
+HOSTILE_CLIENT = """
+import os, socket, sys, time
+for number in range(3):
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    client.settimeout(0.2)
+    try:
+        client.sendall(b"\\x1b]0;title\\x07\\xff\\x00{reply}" + os.urandom(2_000_000))
+    except OSError:
+        pass
+time.sleep(99)
+"""
+HOSTILE_INET6 = HOSTILE_CLIENT.replace("127.0.0.1", "::1")
+HOSTILE_SERVER = """
+import os, socket, sys, threading
+def serve(client):
+    while True:
+        client.sendall(b"\\x1b]0;title\\x07\\xff\\x00{reply}" + os.urandom(100_000))
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+HOSTILE_SENDER = """
+import os, socket, sys
+client = socket.socket(type=socket.SOCK_DGRAM)
+while True:
+    client.sendto(os.urandom(9_000), ("127.0.0.1", int(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+@pytest_twisted.ensureDeferred
+async def test_a_hostile_program_fails_in_time_and_its_bytes_are_escaped(number):
+    served = EXERCISES[number - 1].learner_serves
+    other = {9: HOSTILE_INET6, 10: HOSTILE_SENDER}.get(number, HOSTILE_CLIENT)
+    outcome = await verdict_of(number, HOSTILE_SERVER if served else other, seconds=2)
+    assert outcome.wrong is not None
+    for language in reversed(LANGUAGES):
+        said = outcome.wrong.of(language)
+        assert said.isprintable()
+        assert len(said) < 500
+    assert "has ended with exit code" not in said  # the program was judged
+
+
+@pytest.mark.parametrize("number", [7, 8])
+@pytest_twisted.ensureDeferred
+async def test_a_learner_without_a_command_runs_the_program_again(number, tmp_path):
+    """The program is started here, as often as the attempt asks for it."""
+    _, outcome, over = begun(number)
+    values = outcome.notes[-1].rpartition(": ")[2].split() if number == 8 else [outcome.notes[0].rpartition(" ")[2]]
+    command = [sys.executable, str(SOLUTIONS / f"lesson_{number}.py"), *values]
+    runs = 0
+    while not over.called:
+        await deferToThread(subprocess.run, command, check=False, capture_output=True, timeout=SECONDS)
+        runs += 1
+        await deferLater(reactor, 0.05)
+    await over
+    assert outcome.wrong is None
+    assert runs == {7: 2, 8: 3}[number]
+    assert outcome.notes.count("right so far; run your program once more") == runs - 1

@@ -27,6 +27,8 @@ def every_text():
     """Every text of the exercises and of the command, with its name."""
     for module in (*MODULES, command):
         for name, value in vars(module).items():
+            if name == "HEADINGS":
+                yield from ((f"{name}[{at}]", heading) for at, heading in enumerate(value))
             if isinstance(value, Text):
                 yield f"{module.__name__}.{name}", value
             if isinstance(value, Exercise):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,16 +15,23 @@ from echod.client.lessons.exercise import Exercise
 from echod.client.lessons.progress import Record, Unusable
 from echod.client.lessons.texts import Language, Statement, Text, language_of
 from echod.client.stdout import INTERRUPTED, fail, put_text
-from echod.client.tables import columns, screen, show, table, wrapped
+from echod.client.tables import columns, fitted, screen, wrapped
 from echod.escaping import clipped, system_error
 from echod.stdio import report
 
 WITH_COMMAND, BY_HAND = 60.0, 600.0  #: seconds of an attempt
 SHOWN: Final = 500  #: characters of a line of a program's output
 
-HEADINGS: Final = (Text("Lesson", "课"), Text("Title", "标题"), Text("Exercise", "练习"), Text("Passed", "通过"))
+HEADINGS: Final = (
+    Text("Lesson", "课"),
+    Text("Title", "标题"),
+    Text("Exercise", "练习"),
+    Text("Page", "页面"),
+    Text("Passed", "通过"),
+)
 YES, NO = Text("yes", "是"), Text("no", "否")
 TITLE: Final = Text("Lesson {number}: {title}", "第 {number} 课：{title}")
+PAGES: Final = Text("the pages are in {folder}", "页面在 {folder} 中")
 PAGE: Final = Text("page: {page}", "页面：{page}")
 PASSED: Final = Text("passed", "通过")
 FAILED: Final = Text("not passed: {wrong}", "未通过：{wrong}")
@@ -117,13 +123,18 @@ class Lesson:
                 str(one.number),
                 one.title.of(language),
                 one.goal.of(language),
+                f"{one.page}.md",
                 (YES if self._records[one.number].passed else NO).of(language),
             )
             for one in EXERCISES
         ]
         headings = [one.of(language) for one in HEADINGS]
-        show(screen("never"), table(headings, rows))
-        sys.stdout.flush()
+        console = screen("never")
+        with console.capture() as captured:
+            console.print(fitted(headings, rows, console.width))
+        for line in captured.get().splitlines():
+            self._say(line.rstrip())
+        self._tell(PAGES, folder=self._folder)
 
     def _described(self, exercise: Exercise) -> dict[str, object]:
         language, record = self._language, self._records[exercise.number]
@@ -136,9 +147,12 @@ class Lesson:
             "attempts": record.attempts,
         }
 
+    @property
+    def _folder(self) -> str:
+        return "docs/zh/course" if self._language == "zh" else "docs/course"
+
     def _page(self, exercise: Exercise) -> str:
-        folder = "docs/zh/course" if self._language == "zh" else "docs/course"
-        return f"{folder}/{exercise.page}.md"
+        return f"{self._folder}/{exercise.page}.md"
 
     # hints
 
