@@ -69,11 +69,13 @@ class Client(Wire):
     def __init__(self, say: Say, attempt: Attempt) -> None:
         super().__init__(say)
         self._attempt = attempt
+        self._request = self._replied = b""
         self._pending = 0  # replies that are not sent yet
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         attempt = self._attempt
-        attempt.request += data
+        self._request += data
+        attempt.request = self._request
         if len(attempt.request) > LONGEST:
             attempt.stage.failed(TOO_LONG, most=LONGEST, request=shown(attempt.request))
             return CLOSE
@@ -83,17 +85,19 @@ class Client(Wire):
 
     def _reply(self, data: bytes) -> None:
         self._pending -= 1
-        self._attempt.replied += data
+        self._replied += data
+        self._attempt.replied = self._replied
         self.say(Reply(data))
 
     def closed(self, *, clean: bool, error: str) -> None:
         attempt = self._attempt
-        request = shown(attempt.request)
+        request = shown(self._request)
         if not request:
             attempt.stage.failed(SENT_NOTHING)
         elif self._pending or not clean:
-            attempt.stage.failed(CLOSED_EARLY, request=request, reply=shown(attempt.request.upper()))
+            attempt.stage.failed(CLOSED_EARLY, request=request, reply=shown(self._request.upper()))
         else:
+            attempt.replied = self._replied  # a later connection may have had another reply
             attempt.stage.passed()
 
 

@@ -54,18 +54,18 @@ class Attempt(Judge):
     def _begin(self, _peer: Peer, say: Say) -> Wire:
         return Client(say, self)
 
-    @property
-    def values(self) -> dict[str, object]:
-        """The values of every message."""
-        return {"received": self.received, "size": SIZE}
-
     def missing(self) -> Statement:
         if not self.sockets.connections:
             return Statement(NO_CONNECTION, {})
-        return Statement(NO_HALF_CLOSE if self.received == SIZE else WRONG_SIZE, self.values)
+        return Statement(NO_HALF_CLOSE if self.received == SIZE else WRONG_SIZE, values(self.received))
 
     def printed(self, output: str) -> Statement | None:
-        return None if str(SIZE) in output else Statement(NOT_PRINTED, self.values)
+        return None if str(SIZE) in output else Statement(NOT_PRINTED, values(SIZE))
+
+
+def values(received: int) -> dict[str, object]:
+    """The values of every message."""
+    return {"received": received, "size": SIZE}
 
 
 class Client(Wire):
@@ -74,37 +74,40 @@ class Client(Wire):
     def __init__(self, say: Say, attempt: Attempt) -> None:
         super().__init__(say)
         self._attempt = attempt
+        self._received = self._seen = 0
         self._ended = False
-        attempt.received = self._seen = 0
         attempt.stage.later(STILL, self._check)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        attempt = self._attempt
-        attempt.received += len(data)
-        if attempt.received > SIZE:
-            attempt.stage.failed(WRONG_SIZE, **attempt.values)
+        self._received += len(data)
+        self._attempt.received = self._received
+        if self._received > SIZE:
+            self._fail(WRONG_SIZE)
             return RESET
         return Reply(data)
 
+    def _fail(self, text: Text) -> None:
+        self._attempt.stage.failed(text, **values(self._received))
+
     def _check(self) -> None:
-        attempt = self._attempt
-        if not self._ended and self._seen == attempt.received:
-            attempt.stage.failed(NO_HALF_CLOSE if attempt.received == SIZE else STUCK, **attempt.values)
-        self._seen = attempt.received
-        attempt.stage.later(STILL, self._check)
+        if self._ended:
+            return
+        if self._seen == self._received:
+            self._fail(NO_HALF_CLOSE if self._received == SIZE else STUCK)
+        self._seen = self._received
+        self._attempt.stage.later(STILL, self._check)
 
     def ended(self) -> Reply:
         self._ended = True
         return CLOSE
 
     def closed(self, *, clean: bool, error: str) -> None:
-        attempt = self._attempt
-        if attempt.received != SIZE:
-            attempt.stage.failed(WRONG_SIZE, **attempt.values)
+        if self._received != SIZE:
+            self._fail(WRONG_SIZE)
         elif not clean:
-            attempt.stage.failed(LEFT, **attempt.values)
+            self._fail(LEFT)
         else:
-            attempt.stage.passed()
+            self._attempt.stage.passed()
 
 
 EXERCISE: Final = Exercise(

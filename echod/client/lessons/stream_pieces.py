@@ -100,28 +100,30 @@ class Client(Wire):
     def __init__(self, say: Say, attempt: Attempt) -> None:
         super().__init__(say)
         self._attempt = attempt
+        self._answer = b""
 
     def opened(self) -> Reply:
         return Reply(self._attempt.message.encode(), End.HALF_CLOSE)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         attempt = self._attempt
-        attempt.answer += data
+        self._answer += data
+        attempt.answer = self._answer
         if len(attempt.answer) > LONGEST:
             attempt.stage.failed(NO_NUMBER, answer=shown(attempt.answer))
             return CLOSE
         if b"\n" in data:
-            attempt.judge(attempt.answer)
+            attempt.judge(self._answer)
         else:
-            attempt.stage.later(ANSWERED, lambda: attempt.judge(attempt.answer))
+            attempt.stage.later(ANSWERED, lambda: attempt.judge(self._answer))
         return NOTHING
 
     def ended(self) -> Reply:
-        self._attempt.judge(self._attempt.answer)
+        self._attempt.judge(self._answer)
         return CLOSE
 
     def closed(self, *, clean: bool, error: str) -> None:
-        self._attempt.judge(self._attempt.answer)
+        self._attempt.judge(self._answer)
 
 
 EXERCISE: Final = Exercise(

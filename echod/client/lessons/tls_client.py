@@ -139,21 +139,23 @@ class Client(Wire):
     def __init__(self, say: Say, attempt: Attempt) -> None:
         super().__init__(say)
         self._attempt = attempt
+        self._message = b""
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         attempt = self._attempt
         if not attempt.must_accept:
             attempt.stage.failed(NOT_REFUSED, message=shown(data), certificate=attempt.certificate)
             return CLOSE
-        attempt.message += data
-        if len(attempt.message) > LONGEST:
+        self._message += data
+        attempt.message = self._message
+        if len(self._message) > LONGEST:
             attempt.stage.failed(TOO_LONG, most=LONGEST, message=shown(attempt.message))
             return CLOSE
         return Reply(data.upper())
 
     def closed(self, *, clean: bool, error: str) -> None:
         attempt = self._attempt
-        if attempt.must_accept and not attempt.message:
+        if attempt.must_accept and not self._message:
             attempt.stage.failed(NO_MESSAGE)
         else:
             attempt.run_passed()
