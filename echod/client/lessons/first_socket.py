@@ -40,8 +40,8 @@ class Attempt(Judge):
 
     def __init__(self, stage: Stage, sockets: Sockets) -> None:
         super().__init__(stage, sockets)
-        self.request = b""
-        self.replied = b""
+        self.request = self.replied = b""  # of the latest connection
+        self.reply = b""  # of the connection that has passed
 
     def start(self) -> Mapping[str, str]:
         bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
@@ -59,8 +59,8 @@ class Attempt(Judge):
         return Statement(NOT_CLOSED, {"request": shown(self.request), "reply": shown(self.replied)})
 
     def printed(self, output: str) -> Statement | None:
-        reply = self.replied.decode("utf-8", "surrogateescape").strip()
-        return None if reply in output else Statement(NOT_PRINTED, {"reply": shown(self.replied)})
+        reply = self.reply.decode("utf-8", "surrogateescape").strip()
+        return None if reply in output else Statement(NOT_PRINTED, {"reply": shown(self.reply)})
 
 
 class Client(Wire):
@@ -97,7 +97,7 @@ class Client(Wire):
         elif self._pending or not clean:
             attempt.stage.failed(CLOSED_EARLY, request=request, reply=shown(self._request.upper()))
         else:
-            attempt.replied = self._replied  # a later connection may have had another reply
+            attempt.reply = self._replied
             attempt.stage.passed()
 
 
