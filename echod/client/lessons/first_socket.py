@@ -41,7 +41,7 @@ class Attempt(Judge):
     def __init__(self, stage: Stage, sockets: Sockets) -> None:
         super().__init__(stage, sockets)
         self.request = self.replied = b""  # of the latest connection
-        self.reply = b""  # of the connection that has passed
+        self.reply = b""  # of the first connection that has passed
 
     def start(self) -> Mapping[str, str]:
         bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
@@ -97,7 +97,7 @@ class Client(Wire):
         elif self._pending or not clean:
             attempt.stage.failed(CLOSED_EARLY, request=request, reply=shown(self._request.upper()))
         else:
-            attempt.reply = self._replied
+            attempt.reply = attempt.reply or self._replied
             attempt.stage.passed()
 
 
