@@ -20,7 +20,7 @@ def draw(language: Language) -> Drawing:
         language,
     )
     drawing.text(20, 30, t("requests", "请求"), "client")
-    drawing.text(500, 30, t("replies", "回复"), "server", "end")
+    drawing.text(500, 262, t("replies", "回复"), "server", "end")
     client = (t("client", "客户端"), t("sendall waits", "sendall 等待"), t("no recv", "没有 recv"))
     server = ("echod", t("64 KiB unsent", "64 KiB 未发出"), t("reads no more", "不再读取"))
     drawing.box(20, 44, 124, 196, *client, kind="client")

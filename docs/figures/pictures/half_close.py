@@ -19,7 +19,7 @@ def draw(language: Language) -> Sequence:
         language,
         t("client", "客户端"),
         t("server", "服务器"),
-        margin=150,
+        margin=170,
     )
     drawing.note("sendall")
     drawing.send(t("data: one, two", "数据：one、two"))
