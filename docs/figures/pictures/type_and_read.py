@@ -28,7 +28,7 @@ def draw(language: Language) -> Drawing:
     drawing.text(20, 32, t("One thread: each call waits for its turn", "一个线程：每个调用都要轮到才执行"))
     lane(46, "client", "input()", "sendall", "recv", "print")
     drawing.text(20, 106, t("waits for you", "等待键盘"), "wrong")
-    drawing.box(244, 112, 160, 36, t("in the buffer: bea: hi", "缓冲区里：bea: hi"), kind="wrong")
+    drawing.box(222, 112, 202, 36, t("in the buffer: bea: hi", "缓冲区里：bea: hi"), kind="wrong")
     drawing.arrow(323, 112, 323, 84, "wrong", dashed=True)
     drawing.text(20, 190, t("Two threads: both wait at the same time", "两个线程：同时等待"))
     lane(204, "client", "input()", "sendall")
