@@ -11,8 +11,8 @@ from echod.client.lessons.texts import Statement, Text, shown
 from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Reply, Say
 
 BETWEEN: Final = 0.05  #: seconds between two pieces of a line
-WAITS: Final = 3.0  #: seconds for the answers
-QUIET: Final = 0.3  #: seconds without an answer to lines that have none
+WAITS: Final = 5.0  #: seconds for the answers
+QUIET: Final = 0.5  #: seconds without an answer to lines that have none
 LONGEST: Final = 4_096  #: bytes of the answers
 
 ONE_LINE: Final = Text("a whole line", "完整的一行")

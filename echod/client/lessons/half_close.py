@@ -14,7 +14,7 @@ from echod.model import CLOSE, PLAIN, RESET, Arrival, Peer, Reply, Say
 SIZE: Final = 32 * 1024 * 1024
 """Bytes: more than the buffers of both kernels hold. They grow to about 4 MiB for sending and 6 MiB for receiving."""
 BUFFER: Final = 65_536  #: bytes that the server holds
-STILL: Final = 4.0  #: seconds without a received byte, after which the program is stuck
+STILL: Final = 5.0  #: seconds without a received byte, after which the program is stuck
 
 STUCK: Final = Text(
     "your program is stuck after {received} of {size} bytes: it sends and reads nothing, so the buffers of both sides"

@@ -10,7 +10,7 @@ from echod.client.lessons.sockets import NO_SERVER, Judge, Sockets, Wire
 from echod.client.lessons.texts import Statement, Text, shown
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Reply, Say
 
-WAITS: Final = 3.0  #: seconds that a client waits for its reply
+WAITS: Final = 5.0  #: seconds that a client waits for its reply
 ORDER: Final = ("second", "third", "first")
 """The clients in the order in which they send. The first one connects before the others, and is silent meanwhile."""
 
