@@ -349,8 +349,7 @@ async def test_a_program_that_ignores_sigterm_and_its_child_are_ended():
     )
     outcome = await verdict_of(1, code, seconds=0.5)
     assert len(outcome.lines) == 2
-    for line in outcome.lines:
-        eventually(lambda pid=line.decode(): has_ended(pid))
+    eventually(lambda: all(has_ended(line.decode()) for line in outcome.lines))
 
 
 @pytest_twisted.ensureDeferred
