@@ -15,7 +15,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
-from typing import Final
+from typing import Any, Final
 
 from echod.fastpath import syscalls
 
@@ -95,6 +95,14 @@ class Batch:
         self._segment_bytes = memoryview(ffi.buffer(self.segment_control)).cast("B")
         _write_head(self._segment_bytes, 2, SOL_UDP, UDP_SEGMENT)
         self._prepare_reply()
+
+    def new_joined(self) -> tuple[Any, Any]:
+        """A msghdr for a joined send by the native helper, and its parts, which the caller must keep."""
+        parts = syscalls.ffi.new("struct iovec[]", SLOTS)
+        header = syscalls.ffi.new("struct msghdr *")
+        header.name_length, header.parts = self.name_length, parts
+        header.control, header.control_length = self.segment_control, self.segment_space
+        return header, parts
 
     def _prepare_reply(self) -> None:
         self._reply_part = syscalls.ffi.new("struct iovec *")

@@ -9,6 +9,7 @@ Rules:
   were a third of Python's cost besides the system calls.
 * All other cases leave the loop and call a method: end of input, errors, short writes. `stream_lane` handles them.
 * Received bytes are counted even if a later call fails.
+* A read of a large message takes whole TCP segments (`_set_unit`), so that no reply ends with a short one.
 * Sockets and pipes are set non-blocking. So a splice needs no flags, and a call with three arguments is faster.
 * With the native helper (`native_loop`), C does the same, and this code continues a connection that C cannot.
 """
@@ -23,6 +24,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from echod.events import Closing
+from echod.fastpath.acceptor import Accepting
 from echod.fastpath.byte_counts import ByteCounts
 from echod.fastpath.loop import Events, Loop, Ready, Round
 from echod.fastpath.native_helper import StreamHelper, What
@@ -47,6 +49,7 @@ def room_after(received: int, requested: int, most: int) -> int:
 class Forwarder(ABC):
     """Forwards bytes. A subclass handles connections that block or end."""
 
+    _accepting: Accepting
     _pipes: Pipes
 
     def __init__(self, loop: Loop, factory: ServiceFactory, transform: Transform) -> None:
@@ -60,6 +63,7 @@ class Forwarder(ABC):
             self._helper.read_at_most(self._most)
         self._little = min(SMALL, self._most)  # bytes of a read after small messages
         self._room: list[int] = []  # bytes of the next read, by descriptor
+        self._units: list[int] = []  # bytes of a splice, by descriptor
         self._pipe: Pipe  # the shared pipe, set by `_pipes` at once and whenever it changes
         self._carry: Ready = self._carry_one
         self._change_all = self._changing()
@@ -89,12 +93,15 @@ class Forwarder(ABC):
         self._byte_counts.begin(descriptor)
         while descriptor >= len(self._room):
             self._room.append(0)
+            self._units.append(0)
         self._room[descriptor] = self._little
+        self._units[descriptor] = self._most
 
     def _read_at_most(self, size: int) -> None:
         """Limit reads to `size` bytes from now on."""
         self._most, self._little = size, min(SMALL, size)
         self._room[:] = [self._little] * len(self._room)
+        self._units[:] = [size] * len(self._units)
         if self._helper is not None:
             self._helper.read_at_most(size)
 
@@ -108,6 +115,8 @@ class Forwarder(ABC):
         assert self._helper is not None
         if what == What.END:
             self._end(descriptor, Closing.DONE)
+        elif what == What.FULL:
+            self._set_unit(descriptor)
         elif what == What.SHORT:
             self._wait(descriptor, Waiting(received - sent, None, memoryview(self._helper.rest(sent, received))))
         elif what == What.SHORT_IN_PIPE:
@@ -142,7 +151,7 @@ class Forwarder(ABC):
 
     def _splicing(self) -> Round:
         """Create the function for echo, which forwards bytes with splice(2)."""
-        splice, carried, ready = os.splice, self._byte_counts.carried, self._loop.ready
+        splice, carried, ready, units = os.splice, self._byte_counts.carried, self._loop.ready, self._units
 
         def carry_all(events: Events) -> None:
             carry, most, (out, into) = self._carry, self._most, self._pipe
@@ -152,9 +161,11 @@ class Forwarder(ABC):
                     if ready[descriptor] is carry:
                         received = gone = 0
                         try:
-                            received = splice(descriptor, into, most)
+                            received = splice(descriptor, into, units[descriptor])
                             if received and (gone := splice(out, descriptor, received)) == received:
                                 carried[descriptor] += received
+                                if received == most:
+                                    self._set_unit(descriptor)
                                 continue
                         except OSError as failure:
                             self._spliced_badly(descriptor, received, failure)
@@ -167,6 +178,13 @@ class Forwarder(ABC):
                 self._loop.give_up(descriptor)
 
         return carry_all
+
+    def _set_unit(self, descriptor: int) -> None:
+        """After a full read, let the next ones take whole segments."""
+        unit = self._accepting.whole_segments(descriptor, self._factory.limits.buffer)
+        self._units[descriptor] = min(unit or self._most, self._most)
+        if self._helper is not None:
+            self._helper.read_units(descriptor, unit)
 
     def _spliced_less(self, descriptor: int, received: int, gone: int) -> None:
         """Handle a splice that sent less than received. If nothing was received, a read checks for end of input."""

@@ -14,6 +14,7 @@ from typing import Final
 DECLARATIONS: Final = """
     int accept4(int, void *, unsigned int *, int);
     int getpeername(int, void *, unsigned int *);
+    int getsockopt(int, int, int, void *, unsigned int *);
     int setsockopt(int, int, int, const void *, unsigned int);
 
     struct timespec { long seconds; long nanoseconds; };
@@ -38,12 +39,13 @@ HELPER: Final = """
     struct echod_source { uint32_t name[8], to[4]; };
     struct echod_datagrams {
         struct mmsghdr *slots;
+        struct msghdr *joined;
         struct echod_source *sources;
         unsigned int control_length, to_at, to_length, interface_at, joinable, alone;
         uint64_t received, received_bytes, failed, failed_bytes;
     };
     struct echod_lane { int kind, pipe_read, pipe_write; unsigned int most; struct echod_datagrams *datagrams; };
-    struct echod_entry { uint64_t carried; struct echod_lane *lane; uint64_t large; };
+    struct echod_entry { uint64_t carried; struct echod_lane *lane; uint32_t unit, large; };
     struct echod_told { int descriptor, what, received, sent; };
     struct echod_loop { int epoll; unsigned int size, counted; struct echod_entry *entries;
         struct echod_told told[64];

@@ -12,127 +12,134 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { ABI = 3, ROUND = 64, UNIT = 65536, CONTROL = 128, MOST_JOINED = 65000, SOURCES = 65536, PROBES = 8 };
-enum { LARGE = 8192, UDP = 17, UDP_SEGMENT = 103 }; /* LARGE: bytes of a read from which the next one uses splice */
+enum { ABI = 4, ROUND = 64, UNIT = 65536, CONTROL = 128, MOST_JOINED = 65000, SOURCES = 65536, PROBES = 8 };
+/* LARGE: bytes of a read from which the next one uses splice. READS: full reads of a round, by all connections, but at
+ * least one by each. WORTHWHILE: datagrams of a source from which a joined send costs less than single ones. */
+enum { LARGE = 8192, READS = 16, WORTHWHILE = 2 };
 enum { ECHO, UPPER };
-enum { READY, END, LOST, LOST_IN_PIPE, SHORT, SHORT_IN_PIPE, DATAGRAMS, FAILED };
+enum { READY, END, LOST, LOST_IN_PIPE, SHORT, SHORT_IN_PIPE, DATAGRAMS, FAILED, FULL };
 
 /* A source that the gate always admits, and the address that it has sent to. */
 struct echod_source { uint32_t name[8], to[4]; };
 /* A UDP socket: the slots of batch.py, the layout of IP_PKTINFO in them, and counts that Python has not added yet. */
 struct echod_datagrams {
-    struct mmsghdr *slots; struct echod_source *sources;
+    struct mmsghdr *slots; struct msghdr *joined; struct echod_source *sources;
     unsigned int control_length, to_at, to_length, interface_at, joinable, alone; /* `alone`: turns with one datagram */
     uint64_t received, received_bytes, failed, failed_bytes;
 };
 /* A listener. `most` is the bytes of a read; `datagrams` is NULL for streams. */
 struct echod_lane { int kind, pipe_read, pipe_write; unsigned int most; struct echod_datagrams *datagrams; };
-/* A descriptor. `lane` is NULL if Python serves it; `large` is whether its last read was. */
-struct echod_entry { uint64_t carried; struct echod_lane *lane; uint64_t large; };
+/* A descriptor. `lane` is NULL if Python serves it; `unit` is the bytes of a read, or 0 if Python has not set it yet;
+ * `large` is whether the last read was. */
+struct echod_entry { uint64_t carried; struct echod_lane *lane; uint32_t unit, large; };
 /* A descriptor for Python. `received` has the bytes; for READY the events, for DATAGRAMS the number in the slots. */
 struct echod_told { int descriptor, what, received, sent; };
 struct echod_loop { /* `size` is the number of entries, `counted` whether a socket has counts for Python */
     int epoll; unsigned int size, counted; struct echod_entry *entries;
-    struct echod_told told[ROUND];
-    char buffer[UNIT];
+    struct echod_told told[ROUND]; char buffer[UNIT];
 };
 
 int echod_abi(void) { return ABI; }
 
 static void upper(char *data, size_t size) {
-    for (size_t i = 0; i < size; i++)
-        data[i] -= (unsigned char)(data[i] - 'a') < 26 ? 'a' - 'A' : 0;
+    for (size_t i = 0; i < size; i++) data[i] -= (unsigned char)(data[i] - 'a') < 26 ? 'a' - 'A' : 0;
 }
 
-/* Forwards one read of a connection. Returns 0 if everything was sent; otherwise fills `told` and returns 1. */
-static int forward(struct echod_loop *loop, struct echod_entry *entry, struct echod_told *told) {
+/* Forwards one read of a connection, and up to `reads` while they are full. Returns 0 if everything was sent; otherwise
+ * fills `told`, for the last read, and returns 1. */
+static int forward(struct echod_loop *loop, struct echod_entry *entry, struct echod_told *told, int reads) {
     struct echod_lane *lane = entry->lane;
-    int descriptor = told->descriptor, piped = entry->large && lane->kind == ECHO;
-    ssize_t received = -1, sent;
-    if (piped && (received = splice(descriptor, NULL, lane->pipe_write, NULL, lane->most, SPLICE_F_NONBLOCK)) < 0
-        && errno != EAGAIN && errno != EINTR)
-        return told->what = LOST;
-    if (received <= 0) { /* also at the end of input, and before urgent data: only recv can distinguish them */
-        piped = 0;
-        received = recv(descriptor, loop->buffer, lane->most < UNIT ? lane->most : UNIT, MSG_DONTWAIT);
-        if (received <= 0)
-            return !received ? (told->what = END) : errno == EAGAIN || errno == EINTR ? 0 : (told->what = LOST);
-        if (lane->kind == UPPER) upper(loop->buffer, received);
-    }
-    entry->carried += received;
-    entry->large = received >= LARGE;
-    do
+    int descriptor = told->descriptor, piped, most = lane->most;
+    if (entry->unit && entry->unit < lane->most) most = entry->unit;
+    do {
+        ssize_t received = -1, sent;
+        told->received = 0;
+        if ((piped = entry->large && lane->kind == ECHO)
+            && (received = splice(descriptor, NULL, lane->pipe_write, NULL, most, SPLICE_F_NONBLOCK)) < 0
+            && errno != EAGAIN && errno != EINTR)
+            return told->what = LOST;
+        if (received <= 0) { /* also at the end of input, and before urgent data: only recv can distinguish them */
+            piped = 0;
+            received = recv(descriptor, loop->buffer, most < UNIT ? most : UNIT, MSG_DONTWAIT);
+            if (received <= 0)
+                return !received ? (told->what = END) : errno == EAGAIN || errno == EINTR ? 0 : (told->what = LOST);
+            if (lane->kind == UPPER) upper(loop->buffer, received);
+        }
+        entry->carried += received;
+        entry->large = received >= LARGE;
         sent = piped ? splice(lane->pipe_read, NULL, descriptor, NULL, received, SPLICE_F_NONBLOCK)
                      : send(descriptor, loop->buffer, received, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    told->received = received;
-    told->sent = sent > 0 ? sent : 0;
-    return sent == received ? 0 : (told->what = (sent >= 0 || errno == EAGAIN ? SHORT : LOST) + piped);
+        told->received = received;
+        told->sent = sent > 0 ? sent : 0;
+        if (sent != received) return told->what = (sent >= 0 || errno == EAGAIN || errno == EINTR ? SHORT : LOST) + piped;
+    } while (entry->unit && told->received == most && --reads > 0);
+    return entry->unit || told->received < most ? 0 : (told->what = FULL);
 }
 
 /* The source of a slot, or NULL. With `add` it becomes known. */
 static struct echod_source *find(struct echod_datagrams *lane, int slot, int add) {
-    uint32_t *name = lane->slots[slot].msg_hdr.msg_name;
-    uint32_t hash = name[0] ^ name[1] ^ name[2] ^ name[3] ^ name[4] ^ name[5];
-    char *to = (char *)lane->slots[slot].msg_hdr.msg_control + lane->to_at;
+    struct echod_source key = {0}, *source;
+    memcpy(key.name, lane->slots[slot].msg_hdr.msg_name, sizeof key.name);
+    memcpy(key.to, (char *)lane->slots[slot].msg_hdr.msg_control + lane->to_at, lane->to_length);
+    uint32_t hash = key.name[0] ^ key.name[1] ^ key.name[2] ^ key.name[3] ^ key.name[4] ^ key.name[5];
     for (int i = 0; i < PROBES; i++) {
-        struct echod_source *source = &lane->sources[((hash * 2654435761u >> 16) + i) % SOURCES];
-        if (add && (!source->name[0] || i == PROBES - 1)) {
-            memcpy(source->name, name, sizeof source->name);
-            memcpy(source->to, to, lane->to_length);
-        }
-        if (!memcmp(source->name, name, sizeof source->name) && !memcmp(source->to, to, lane->to_length))
-            return source;
+        source = &lane->sources[((hash * 2654435761u >> 16) + i) % SOURCES];
+        if (add && (!source->name[0] || i == PROBES - 1)) *source = key;
+        if (!memcmp(source, &key, sizeof key)) return source;
     }
     return NULL;
 }
 
 void echod_remember(struct echod_datagrams *lane, int count) { while (count--) find(lane, count, 1); }
 
-/* Sends the slots; counts those that the kernel does not accept. */
-static void reply(struct echod_datagrams *lane, int descriptor, int count) {
-    for (int slot = 0, sent; slot < count; slot += sent)
-        if ((sent = sendmmsg(descriptor, lane->slots + slot, count - slot, MSG_DONTWAIT)) <= 0) {
+/* Sends the slots before `behind`; counts those that the kernel does not accept. */
+static void reply(struct echod_datagrams *lane, int descriptor, int slot, int behind) {
+    for (int sent; slot < behind; slot += sent)
+        if ((sent = sendmmsg(descriptor, lane->slots + slot, behind - slot, MSG_DONTWAIT)) <= 0) {
             lane->failed += sent = 1;
             lane->failed_bytes += lane->slots[slot].msg_hdr.msg_iov->iov_len;
         }
 }
 
-/* Sends the slots to one source in one call, which the kernel splits (UDP_SEGMENT, udp(7)). Returns 0 if it failed. */
-static int join(struct echod_datagrams *lane, int descriptor, int count, unsigned int size) {
-    struct { struct cmsghdr head; uint64_t size; char more[CONTROL]; } control = {.size = size};
-    struct iovec parts[ROUND];
-    struct msghdr whole = lane->slots->msg_hdr;
-    control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(2), .cmsg_level = UDP, .cmsg_type = UDP_SEGMENT};
-    memcpy(control.more, whole.msg_control, whole.msg_controllen);
-    whole.msg_control = &control;
-    whole.msg_controllen += sizeof control - CONTROL;
-    whole.msg_iov = parts;
-    whole.msg_iovlen = count;
-    while (count--)
-        parts[count] = *lane->slots[count].msg_hdr.msg_iov;
-    int sent = sendmsg(descriptor, &whole, MSG_DONTWAIT) > 0;
-    if (!sent && (errno == EINVAL || errno == EMSGSIZE || errno == EIO || errno == EOPNOTSUPP))
-        lane->joinable = size - 1; /* the link takes no datagram of that size, or the kernel no such send */
-    return sent;
+/* Sends the datagrams of the source of slot `first`, of `size` bytes each, in one call, which the kernel splits
+ * (UDP_SEGMENT, udp(7)). Removes them from `sources`. Python has prepared everything of `joined` that is the same. */
+static void join(struct echod_datagrams *lane, int descriptor, struct echod_source **sources, int first, int count) {
+    uint16_t size = lane->slots[first].msg_len, slots[ROUND] = {0}, sent = 0;
+    char *control = lane->joined->msg_control;
+    struct echod_source *source = sources[first];
+    memcpy(control + sizeof(struct cmsghdr), &size, sizeof size);
+    memcpy(control + CMSG_SPACE(2), lane->slots[first].msg_hdr.msg_control, lane->control_length);
+    lane->joined->msg_name = lane->slots[first].msg_hdr.msg_name;
+    lane->joined->msg_iovlen = 0;
+    for (int slot = first; slot < count && (lane->joined->msg_iovlen + 1) * size <= MOST_JOINED; slot++)
+        if (sources[slot] == source) {
+            sources[slot] = NULL;
+            slots[lane->joined->msg_iovlen] = slot;
+            lane->joined->msg_iov[lane->joined->msg_iovlen++] = *lane->slots[slot].msg_hdr.msg_iov;
+        }
+    if (sendmsg(descriptor, lane->joined, MSG_DONTWAIT) > 0) return;
+    /* These errors mean that the link takes no datagram of that size, or that the kernel has no such send. */
+    if (errno == EINVAL || errno == EMSGSIZE || errno == EIO || errno == EOPNOTSUPP) lane->joinable = size - 1;
+    for (; sent < lane->joined->msg_iovlen; sent++) reply(lane, descriptor, slots[sent], slots[sent] + 1);
 }
 
 /* Answers the waiting datagrams. Returns 0 if all were admitted; otherwise Python answers those in the slots. */
 static int answer(struct echod_loop *loop, struct echod_entry *entry, struct echod_told *told) {
     struct echod_datagrams *udp = entry->lane->datagrams;
-    struct echod_source *first = NULL, *source = NULL;
+    struct echod_source *sources[ROUND];
     struct mmsghdr *slots = udp->slots;
-    int fd = told->descriptor, alike = 1, single = udp->alone % 8; /* after one datagram, one is expected */
+    int fd = told->descriptor, alike = 1, distinct = 0, single = udp->alone % 8; /* after one datagram, one is expected */
     int count = single ? recvmsg(fd, &slots->msg_hdr, MSG_DONTWAIT) : recvmmsg(fd, slots, ROUND, MSG_DONTWAIT, NULL);
-    if (count < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : (told->what = FAILED);
+    if (count < 0) return errno == EAGAIN || errno == EINTR ? 0 : (told->what = FAILED);
     unsigned int size = single ? slots->msg_len = count : slots->msg_len;
     told->received = count = single ? 1 : count;
     udp->alone = count == 1 ? udp->alone + 1 : 0;
-    for (int i = 0; i < count; i++, first = first ? first : source) {
-        if (slots[i].msg_hdr.msg_controllen != udp->control_length || !(source = find(udp, i, 0)))
+    for (int i = 0, j; i < count; i++) {
+        if (slots[i].msg_hdr.msg_controllen != udp->control_length || !(sources[i] = find(udp, i, 0)))
             return told->what = DATAGRAMS;
-        alike &= (!first || source == first) && slots[i].msg_len == size;
+        for (j = 0; alike && sources[j] != sources[i]; j++) {}
+        distinct += j == i;
+        alike &= slots[i].msg_len == size && distinct * WORTHWHILE <= count;
     }
     for (int i = 0; i < count; i++) {
         struct msghdr *header = &slots[i].msg_hdr;
@@ -143,9 +150,10 @@ static int answer(struct echod_loop *loop, struct echod_entry *entry, struct ech
     }
     udp->received += count;
     loop->counted = 1;
-    alike &= count > 1 && size && size <= udp->joinable && size * count <= MOST_JOINED;
-    if (!alike || !join(udp, fd, count, size))
-        reply(udp, fd, count);
+    if (alike && size && size <= udp->joinable) {
+        for (int i = 0; i < count; i++) if (sources[i]) join(udp, fd, sources, i, count);
+    } else
+        reply(udp, fd, 0, count);
     for (; count--; slots[count].msg_hdr.msg_controllen = CONTROL) /* ready to receive again */
         slots[count].msg_hdr.msg_iov->iov_len = UNIT;
     return 0;
@@ -158,8 +166,7 @@ int echod_serve(struct echod_loop *loop, int timeout, int rounds) {
     int count = 0;
     while (rounds-- > 0 && !count) {
         int ready = epoll_wait(loop->epoll, events, ROUND, timeout), stop = 0;
-        if (ready <= 0)
-            return ready ? -errno : 0;
+        if (ready <= 0) return ready ? -errno : 0;
         for (int i = 0; i < ready; i++) {
             struct echod_told *told = &loop->told[count];
             unsigned int descriptor = events[i].data.fd;
@@ -168,7 +175,7 @@ int echod_serve(struct echod_loop *loop, int timeout, int rounds) {
             /* Bytes left in the buffer or the pipe belong to a connection: Python serves the rest of the round. */
             if (stop || !entry || !entry->lane)
                 told->received = events[i].events;
-            else if (!(entry->lane->datagrams ? answer : forward)(loop, entry, told))
+            else if (!(entry->lane->datagrams ? answer(loop, entry, told) : forward(loop, entry, told, READS / ready)))
                 continue;
             stop |= told->what == SHORT || told->what == SHORT_IN_PIPE || told->what == LOST_IN_PIPE;
             count++;

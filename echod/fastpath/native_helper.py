@@ -17,7 +17,7 @@ from echod.fastpath.batch import MOST_AT_ONCE, Batch
 from echod.fastpath.pipes import Pipe
 from echod.model import Transform, identity
 
-ABI: Final = 3  #: of the structures in native_helper.c
+ABI: Final = 4  #: of the structures in native_helper.c
 FILE: Final = Path(__file__).with_name("libnative_helper.so")
 KINDS: Final[dict[Transform, int]] = {identity: 0, bytes.upper: 1}
 """The transforms that the helper knows, by their numbers there."""
@@ -34,6 +34,7 @@ class What(IntEnum):
     SHORT_IN_PIPE = 5  #: the same; the others are in the pipe
     DATAGRAMS = 6  #: reply to the received datagrams in the slots: not all of their sources are known
     FAILED = 7  #: datagrams could not be received
+    FULL = 8  #: set the unit of a connection, whose read was full: everything was sent back
 
 
 Count = Callable[[int, int, int, int], object]
@@ -72,6 +73,7 @@ class StreamHelper(Helper):
     def __init__(self, kind: int, told: Told, entries: memoryview, loop: Any) -> None:
         super().__init__(kind, told)
         self._entries = entries
+        self.units: Final = entries.cast("B").cast("I")
         self._buffer = syscalls.ffi.buffer(loop.buffer)
 
     def use_pipe(self, pipe: Pipe) -> None:
@@ -85,7 +87,11 @@ class StreamHelper(Helper):
     def begin(self, descriptor: int) -> None:
         """Count a new connection from 0."""
         if (at := WORDS * descriptor) < len(self._entries):
-            self._entries[at] = 0
+            self._entries[at] = self._entries[at + 2] = 0
+
+    def read_units(self, descriptor: int, unit: int) -> None:
+        """Limit each read of a connection to `unit` bytes; with 0, the helper asks again after a full read."""
+        self.units[2 * (WORDS * descriptor + 2)] = unit
 
     def carried(self, descriptor: int) -> int:
         """The bytes that the helper has received on a connection."""
@@ -113,6 +119,7 @@ class DatagramHelper(Helper):
         self.udp = self._lane.datagrams = ffi.new("struct echod_datagrams *")
         self.udp.slots, self.udp.sources, self.udp.joinable = batch.slots, self._sources, MOST_AT_ONCE
         self.udp.control_length = batch.pktinfo_space
+        self.udp.joined, self._parts = batch.new_joined()
         self.udp.to_at, self.udp.to_length, self.udp.interface_at = batch.pktinfo_layout
         self._counts = memoryview(ffi.buffer(self.udp)).cast("B").cast("Q")[-4:]
 
@@ -135,4 +142,4 @@ class DatagramHelper(Helper):
 
 SOURCES: Final = 65_536  #: known sources of a socket: at most 3 MiB, of which only used pages exist
 NO_COUNTS: Final = memoryview(bytes(32)).cast("Q")
-WORDS: Final = 3  #: of an entry: the bytes carried, the address of the lane, whether the last read was large
+WORDS: Final = 3  #: of an entry: bytes carried, address of the lane; and in halves: bytes of a read, the last was large

@@ -1,6 +1,6 @@
 """The loop with the native helper: C waits, and serves the connections that it can serve; Python does everything else.
 
-      epoll ──► echod_serve ─┬─ entries[descriptor].lane: forward one read, in C
+      epoll ──► echod_serve ─┬─ entries[descriptor].lane: forward, in C
                              └─ told: ends, errors, short writes, and all other descriptors ──► Python
 
 The helper goes on until Python has to act: a timer of Twisted, a signal and the reactor's epoll are descriptors here.
@@ -109,7 +109,6 @@ class NativeLoop(Loop):
         at = WORDS * descriptor
         if at < len(self._entries):
             self._entries[at + 1] = 0 if helper is None else helper.address
-            self._entries[at + 2] = 0
 
     def _serve_natively(self, timeout: float | None, _most: int) -> Events:
         """Wait and serve, and act for connections that the helper cannot continue. Returns the other descriptors."""

@@ -8,7 +8,9 @@
 
 Rules:
 
-* One read for each connection in a round, of at most `limits.buffer` bytes. So a connection holds no more than that.
+* A read takes at most `limits.buffer` bytes, and nothing is read before the bytes of the last read were sent. So a
+  connection holds no more than that.
+* One read for each connection in a round. With the native helper, up to 16 full reads if fewer connections are ready.
 * A short write stops reading. This is the backpressure, and makes half-close correct: the end of input is seen only
   after all bytes before it have been sent.
 * Pending bytes stay in their pipe (`pipes`), and count as unsent. While the send budget of all connections is used up

@@ -92,11 +92,16 @@ def both(
     """
     with ExitStack() as stack:
         clients: list[list[socket.socket]] = []
+        used: set[int] = set()
         for _ in range(2):
             clients.append([])
             for host in SOURCES:
                 client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                 client.bind((host, 0))
+                while client.getsockname()[1] in used:  # of another host: it could be the port that is echod's own
+                    client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    client.bind((host, 0))
+                used.add(client.getsockname()[1])
                 client.setblocking(False)
                 clients[-1].append(client)
         ways = [

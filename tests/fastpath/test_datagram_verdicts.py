@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echod.fastpath import native_helper, syscalls
-from echod.fastpath.batch import Batch
+from echod.fastpath.batch import MOST_AT_ONCE, Batch
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
 from echod.fastpath.native_helper import What
@@ -29,7 +29,7 @@ from tests.fastpath.listener import needs_the_helper
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
 
-SOL_UDP, UDP_SEGMENT = 17, 103
+SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 
 LOOPS = [Loop, NativeLoop] if native_helper.library is not None else [Loop]
 both_loops = pytest.mark.parametrize("kind", LOOPS, ids=lambda kind: kind.__name__)
@@ -246,6 +246,47 @@ def test_few_sources_that_come_mixed_get_one_send_each(url, error, joins):
         assert calls == [2, 1, *[1] * 6] * joins + [12] * (2 - joins)
     else:
         assert calls == [2, 2]
+
+
+@both_loops
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
+def test_each_of_few_sources_gets_one_send_of_its_replies_in_order(kind, url):
+    """A client with UDP_GRO receives replies that were sent at once as one."""
+    with both(Echo(), url, Rate(0, 0), kind) as (_plain, plane, (_, mine)):
+        senders = [mine[0], mine[2]]
+        place = ("127.0.0.1", plane.socket.getsockname()[1])
+        for client in senders:
+            client.sendto(b"", place)
+        plane.serve(2)
+        answers(senders, 2)
+        for client in senders:
+            client.setsockopt(SOL_UDP, UDP_GRO, 1)
+        for at in range(6):
+            for client in senders:
+                client.sendto(b"%d from %d" % (at, senders.index(client)), place)
+        plane.serve(14)
+        expected = [b"".join(b"%d from %d" % (at, number) for at in range(6)) for number in range(2)]
+        assert answers(senders, 2) == [[(joined, "127.0.0.1")] for joined in expected]
+        assert plane.told["datagrams_out"] == 14
+
+
+@needs_the_helper
+def test_the_native_helper_joins_no_more_bytes_than_one_datagram_has():
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
+        place = ("127.0.0.1", plane.socket.getsockname()[1])
+        for _ in range(2):
+            mine[0].sendto(b"", place)
+        plane.serve(2)
+        answers(mine[:1], 2)
+        mine[0].setsockopt(SOL_UDP, UDP_GRO, 1)
+        sent = [bytes([at]) * 1400 for at in range(60)]
+        for payload in sent:
+            mine[0].sendto(payload, place)
+        plane.serve(62)
+        most = MOST_AT_ONCE // 1400
+        expected = [(b"".join(part), "127.0.0.1") for part in (sent[:most], sent[most:])]
+        assert answers(mine[:1], 2) == [expected]
+        assert plane.told["bytes_out"] == 60 * 1400
 
 
 @needs_the_helper

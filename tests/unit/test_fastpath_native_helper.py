@@ -18,7 +18,7 @@ from echod.model import identity
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from tests.contract.matrix import data
-from tests.fastpath.listener import listener, needs_the_helper, needs_the_plane
+from tests.fastpath.listener import Listener, both_loops, listener, needs_the_helper, needs_the_plane
 from tests.fastpath.reactors import reactor_of
 
 SOURCE: Final = Path(native_helper.__file__).with_suffix(".c")
@@ -111,6 +111,37 @@ def test_every_byte_of_a_message_of_any_size_is_right(tmp_path, service, size):
         [described] = made.factory.describe_connections()
         assert described is not None
         assert (described["bytes_in"], described["bytes_out"]) == (3 * size, 3 * size)
+
+
+def units(made: Listener) -> set[int]:
+    """The bytes of the next read, in Python and in the native helper."""
+    descriptor = max(made.port._hosts)
+    found = {made.port._units[descriptor]}
+    return found if made.port._helper is None else {*found, made.port._helper.units[2 * (3 * descriptor + 2)]}
+
+
+@both_loops
+@pytest.mark.parametrize(("scheme", "whole"), [("tcp", True), ("unix", False)])
+@pytest.mark.parametrize("buffer", [65_536, 4_096])
+def test_reads_of_a_large_transfer_take_whole_segments(tmp_path, way, scheme, whole, buffer):
+    """So no reply ends with a short segment. A segment of loopback has 65,483 bytes, and fewer at first."""
+    with listener(way, scheme, tmp_path, Echo(), buffer=buffer) as made:
+        client = made.connect(narrow=False)
+        message = data()[: 1 << 20]
+        came = made.exchange(client, message)
+        assert came + made.hear(client, len(message) - len(came)) == message
+        for _ in range(100):  # the kernel uses shorter segments at first
+            if buffer not in units(made):
+                break
+            client.sendall(message[:131_072])
+            assert made.hear(client, 131_072) == message[:131_072]
+            if not whole or buffer < 65_483:
+                break
+        found = units(made)
+        assert found == {buffer} if not whole or buffer < 65_483 else all(57_344 <= unit <= 65_483 for unit in found)
+        [described] = made.factory.describe_connections()
+        assert described is not None
+        assert described["bytes_in"] == described["bytes_out"]
 
 
 @needs_the_helper
