@@ -11,6 +11,7 @@ from docs.figures.__main__ import FOLDERS, drawn
 from docs.figures.capture import numbered, segment
 from docs.figures.captured import segments
 from docs.figures.drawing import COLOURS, Drawing, width_of
+from docs.figures.pictures.websocket_frame import frame
 from docs.figures.sequence import Sequence
 from tests.daemon import TOP
 
@@ -29,6 +30,11 @@ def test_the_committed_figures_are_those_that_make_figures_draws():
         str(file.relative_to(TOP)): file.read_text("utf-8") for at in FOLDERS.values() for file in at.glob("*.svg")
     }
     assert committed == FIGURES
+
+
+def test_the_frame_of_the_figure_has_the_bytes_of_its_page():
+    page = (FOLDERS["en"] / "websocket.md").read_text("utf-8")
+    assert f"\nframe:  {frame().hex(' ')}\n" in page
 
 
 @pytest.mark.parametrize("name", FIGURES)
