@@ -1,6 +1,8 @@
 """`echoctl lesson` as a process: the list, the verdict, hints, progress, and its end."""
 
+import errno
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -9,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import SECONDS, TOP, environment, eventually, free_port, run
+from tests.daemon import SECONDS, TOP, environment, free_port, run
 
 ECHOCTL = Path(sys.executable).parent / "echoctl"
 SOLUTION = TOP / "examples" / "lesson_solutions" / "lesson_1.py"
+SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(99)"
 WRONG = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).sendall(b'\\x1b[2J')"
 
 
@@ -106,7 +109,8 @@ def test_usage_errors(lesson, words, said):
     assert ended.stderr.decode() == f"echoctl lesson: {said}; see echoctl lesson --help\n"
 
 
-def test_an_interrupt_ends_the_program_and_frees_the_port(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_a_signal_ends_the_program_and_frees_the_port(tmp_path, number):
     port = free_port()
     command = [
         str(ECHOCTL),
@@ -117,19 +121,25 @@ def test_an_interrupt_ends_the_program_and_frees_the_port(tmp_path):
         "--",
         sys.executable,
         "-c",
-        "import time; time.sleep(99)",
+        SLEEPER,
     ]
     process = subprocess.Popen(
         command, env=environment(XDG_STATE_HOME=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     with process:
-        eventually(lambda: listens(port))
-        process.send_signal(signal.SIGINT)
+        sleeper = next(line for line in process.stdout if line.startswith(b"| "))
+        process.send_signal(number)
         assert process.wait(SECONDS) == 130
         assert process.stderr.read() == b""
-    assert not listens(port)
-
-
-def listens(port):
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        assert probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(sleeper[2:]), 0)
+
+
+def test_a_port_that_is_taken_is_one_line(lesson):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = lesson("1", "--port", str(port))
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: port {port}: address already in use (EADDRINUSE)\n"

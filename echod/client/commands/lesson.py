@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -194,9 +195,16 @@ class Lesson:
                 over=lambda wrong: self._over(exercise, wrong),
             )
         except OSError as error:
-            fail(system_error(error))
+            where = f"lesson {exercise.number}" if arguments.port is None else f"port {arguments.port}"
+            fail(f"{where}: {system_error(error)}")
             return 1
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the program has a process group of its own
+            signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(self._hang_up))
         return None
+
+    def _hang_up(self) -> None:
+        """The terminal is closed."""
+        self._finish(self.interrupted())
 
     def _show_line(self, data: bytes) -> None:
         text = data.removesuffix(b"\r").decode("utf-8", "surrogateescape")
