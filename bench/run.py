@@ -22,7 +22,7 @@ from bench.options import Asked, parse
 from bench.rounds import Bench, Plan
 from bench.servers import SERVERS, Kit, Server
 from bench.table import judge, report
-from bench.targets import PLAIN
+from bench.targets import PLAIN, PYTHON
 from bench.workloads import Role
 
 BUSY: Final = 0.7
@@ -102,7 +102,7 @@ def _document(header: dict[str, Any], plan: Plan, results: Results, subject: str
             key: {peer: {**asdict(rest), "per_connection": rest.per_connection} for peer, rest in rests.items()}
             for key, rests in results.rests.items()
         },
-        "targets": [asdict(each) for one in dict.fromkeys([subject, PLAIN]) for each in judge(results, one)],
+        "targets": [asdict(each) for one in dict.fromkeys([subject, PLAIN, PYTHON]) for each in judge(results, one)],
         "remarks": results.remarks,
     }
 

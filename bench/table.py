@@ -125,7 +125,7 @@ def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> 
 
 
 def helper_table(results: Results) -> list[str]:
-    """The fast path with and without its native helper beside other servers: processor time relative to C.
+    """The fast path with and without its native helper beside other servers: processor time relative to C, and targets.
 
     It is empty unless both were measured.
     """
@@ -136,10 +136,13 @@ def helper_table(results: Results) -> list[str]:
             continue
         cells = []
         for key, _ in COLUMNS:
-            peer = workload.yardstick if key == YARDSTICK else key
-            figure = results.ratio(workload.key, "cpu", peer, workload.yardstick) if peer in measured else None
-            own = f"{summary(measured[peer]).cpu_us:.2f} µs" if key == YARDSTICK else ""
-            cells.append(own or (_NOTHING if figure is None else f"{figure:.2f}×"))
+            if key in (PYTHON, ECHOD):
+                cells.append(_cell(results, key, workload, YARDSTICK, "cpu"))
+            elif key == YARDSTICK:
+                cells.append(f"{summary(measured[workload.yardstick]).cpu_us:.2f} µs")
+            else:
+                ratio = results.ratio(workload.key, "cpu", key, workload.yardstick) if key in measured else None
+                cells.append(_NOTHING if ratio is None else f"{ratio:.2f}×")
         rows.append([workload.title, *cells])
     return align(rows) if len(rows) > 1 else []
 

@@ -15,8 +15,12 @@ YARDSTICK, STOCK, UVLOOP, ASYNCIO, ITSELF = "yardstick", "stock", "uvloop", "asy
 """The comparison: the C program that the workload names, a peer by its key, or none."""
 
 ECHOD, PLAIN, PYTHON = "echod", "echod-off", "echod-python"
-"""The subjects that have targets: echod, and echod without its fast path; and echod without its native helper."""
-COMPARED: Final = {ECHOD: (YARDSTICK, STOCK, UVLOOP), PLAIN: (YARDSTICK, STOCK, ASYNCIO)}
+"""The subjects that have targets: echod, without its fast path, and without its native helper."""
+COMPARED: Final = {
+    ECHOD: (YARDSTICK, STOCK, UVLOOP),
+    PLAIN: (YARDSTICK, STOCK, ASYNCIO),
+    PYTHON: (YARDSTICK, STOCK, UVLOOP),
+}
 """The columns of a subject's table."""
 
 
@@ -40,21 +44,32 @@ class Target:
         return figure >= self.bound if self.measure == "rate" else figure <= self.bound
 
 
-def _row(workload: str, c: float, stock: float, uvloop: float) -> tuple[Target, ...]:
-    return Target(workload, YARDSTICK, c), Target(workload, STOCK, stock), Target(workload, UVLOOP, uvloop)
+def _row(workload: str, helper: float, python: float, stock: float, uvloop: float) -> tuple[Target, ...]:
+    """Against C with the native helper and without it; against stock Twisted and uvloop with it."""
+    return (
+        Target(workload, YARDSTICK, helper),
+        Target(workload, YARDSTICK, python, subject=PYTHON),
+        Target(workload, STOCK, stock),
+        Target(workload, UVLOOP, uvloop),
+    )
 
 
 TARGETS: Final[tuple[Target, ...]] = (
-    *_row("tcp-64", 1.25, 0.33, 1.0),
+    # Without the helper: the upper end of what was measured before the helper existed.
+    *_row("tcp-64", 1.05, 1.24, 0.33, 1.0),
     Target("tcp-64", STOCK, 2.5, "rate"),
-    *_row("tcp-1", 1.5, 0.45, 1.1),
-    *_row("tcp-1000", 1.35, 0.4, 0.9),
-    *_row("tcp-16k", 1.1, 0.35, 0.9),
-    *_row("tcp-bulk", 0.6, 0.3, 0.6),
-    *_row("tcp-upper", 1.35, 0.35, 1.0),
-    *_row("connect", 1.6, 0.55, 1.25),
-    *_row("udp-64", 1.0, 0.4, 0.6),
-    *_row("udp-1", 2.1, 0.75, 1.15),
+    *_row("tcp-1", 1.05, 1.2, 0.45, 1.1),
+    *_row("tcp-1000", 1.05, 1.38, 0.4, 0.9),
+    *_row("tcp-16k", 1.05, 1.05, 0.35, 0.9),
+    # A splice saves two copies, which take half of C's time on one machine and a tenth on another. So the bounds of 0.6
+    # that the first machine allowed do not hold everywhere (docs/PERFORMANCE.md, Bulk).
+    *_row("tcp-bulk", 0.75, 0.95, 0.5, 0.9),
+    *_row("tcp-upper", 1.05, 1.35, 0.35, 1.0),
+    *_row("connect", 1.3, 1.5, 0.55, 1.25),
+    *_row("udp-64", 0.95, 1.0, 0.4, 0.6),
+    *_row("udp-1", 1.1, 1.3, 0.75, 1.15),
+    Target("udp-8-flows", YARDSTICK, 1.1),
+    Target("udp-8-flows", YARDSTICK, 1.25, subject=PYTHON),
     Target("ws-64", UVLOOP, 0.9),
     Target("ws-4k", UVLOOP, 0.9),
     Target("tls-64", STOCK, 0.45),

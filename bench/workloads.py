@@ -77,7 +77,7 @@ WORKLOADS: Final = (
     _stream("unix-64", "Unix stream echo 64 B × 64", Role.UNIX, 64, quick=False),
     _datagram("udp-64", "UDP echo 64 B, 64 in flight, one peer", "--depth=64", quick=True),
     _datagram("udp-1", "UDP echo 64 B, one in flight", yardstick="c-recvfrom", quick=True),
-    _datagram("udp-8-flows", "UDP echo 64 B, 64 in flight, 8 peers", "--depth=64", "--flows=8"),
+    _datagram("udp-8-flows", "UDP echo 64 B, 64 in flight, 8 peers", "--depth=64", "--flows=8", quick=True),
     _datagram("udp-512-flows", "UDP echo 64 B, 64 in flight, 512 peers", "--depth=64", "--flows=512"),
     _datagram("udp-gso", "UDP echo 64 B, one peer that sends GSO", "--depth=64", "--gso", yardstick="c-gro"),
     _websocket("ws-64", "WebSocket echo 64 B × 64"),
