@@ -192,14 +192,7 @@ class Batch:
 
     def send(self, descriptor: int, first: int, behind: int) -> list[int]:
         """Send slots `first` to `behind`; returns those that the kernel did not accept."""
-        failed = []
-        while first < behind:
-            sent = syscalls.C.sendmmsg(descriptor, self._headers + first, behind - first, MSG_DONTWAIT)
-            if sent <= 0:
-                failed.append(first)
-                sent = 1
-            first += sent
-        return failed
+        return send_slots(descriptor, self._headers, first, behind)
 
     def send_joined(self, descriptor: int, count: int, size: int) -> bool:
         """Send the first `count` slots, of `size` bytes each, to one peer in one call. False if nothing was sent."""
@@ -236,6 +229,18 @@ class Batch:
         """Make the first `count` slots ready to receive again. All names of a socket have the same length."""
         self._parts_bytes[: 16 * count] = self._parts_fresh[: 16 * count]
         self._headers_64[_CONTROL_LENGTH : _HEADER_64 * count : _HEADER_64] = self._control_fresh[:count]
+
+
+def send_slots(descriptor: int, headers: Any, first: int, behind: int) -> list[int]:
+    """Send slots `first` to `behind` of an array of mmsghdr; returns those that the kernel did not accept."""
+    failed = []
+    while first < behind:
+        sent = syscalls.C.sendmmsg(descriptor, headers + first, behind - first, MSG_DONTWAIT)
+        if sent <= 0:
+            failed.append(first)
+            sent = 1
+        first += sent
+    return failed
 
 
 def _write_head(into: memoryview, length: int, level: int, kind: int) -> None:

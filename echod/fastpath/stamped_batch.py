@@ -16,7 +16,7 @@ from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any, Final
 
 from echod.fastpath import syscalls
-from echod.fastpath.batch import CONTROL, MSG_DONTWAIT, NAME, ROOM, SLOTS
+from echod.fastpath.batch import CONTROL, NAME, ROOM, SLOTS, send_slots
 from echod.in_place import Placed
 
 _HEAD: Final = struct.Struct("QII")  # a cmsghdr: its length with the data, level, type
@@ -144,14 +144,7 @@ class StampedBatch:
 
     def send(self, descriptor: int, first: int, behind: int) -> list[int]:
         """Send slots `first` to `behind`; returns those that the kernel did not accept."""
-        failed = []
-        while first < behind:
-            sent = syscalls.C.sendmmsg(descriptor, self._replies + first, behind - first, MSG_DONTWAIT)
-            if sent <= 0:
-                failed.append(first)
-                sent = 1
-            first += sent
-        return failed
+        return send_slots(descriptor, self._replies, first, behind)
 
     def clear(self, count: int) -> None:
         """Make the first `count` slots ready to receive again. All names of a socket have the same length."""

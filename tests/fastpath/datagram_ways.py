@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from echod.address import parse
@@ -124,3 +125,39 @@ def answers(clients: list[socket.socket], due: int) -> list[list[tuple[bytes, An
             found[clients.index(client)].append((data, name[0]))
     assert not select.select(clients, [], [], 0)[0]
     return found
+
+
+Turn = tuple[Sequence[tuple[int, bytes, int]], float]
+"""Datagrams as source, payload and how often; and the seconds afterwards."""
+
+
+def turns_of(payloads: st.SearchStrategy[bytes], *, often: int, turns: int) -> st.SearchStrategy[list[Turn]]:
+    """Up to `turns` turns, with each datagram up to `often` times."""
+    datagrams = st.tuples(st.integers(0, len(SOURCES) - 1), payloads, st.integers(1, often))
+    pauses = st.sampled_from([0.0, 0.05, 0.7, 3.0, 61.0])
+    return st.lists(st.tuples(st.lists(datagrams, min_size=1, max_size=6), pauses), min_size=1, max_size=turns)
+
+
+def check_turns(
+    ways: tuple[Way, Way],
+    clients: list[list[socket.socket]],
+    turns: list[Turn],
+    compared: Callable[[bytes], bytes] = lambda data: data,
+) -> None:
+    """Send the same datagrams to both paths: their counters and the `compared` part of their replies must be equal."""
+    sent = due = 0
+    for batch, pause in turns:
+        sent += sum(often for _, _, often in batch)
+        for way, mine in zip(ways, clients, strict=True):
+            place = ("127.0.0.1", way.socket.getsockname()[1])
+            for source, payload, often in batch:
+                for _ in range(often):
+                    mine[source].sendto(payload, place)
+            way.serve(sent)
+            way.clock.advance(pause)
+        assert ways[0].told == ways[1].told
+        new = ways[0].protocol.counters.datagrams_out - due
+        came = [[[(compared(data), host) for data, host in each] for each in answers(mine, new)] for mine in clients]
+        assert came[0] == came[1]
+        due += new
+    assert ways[0].told == ways[1].told

@@ -24,7 +24,7 @@ from echod.gate.limits import Rate
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.datagram import A_TURN, REST
-from tests.fastpath.datagram_ways import RATE, SOURCES, answers, both
+from tests.fastpath.datagram_ways import RATE, answers, both, check_turns, turns_of
 from tests.fastpath.listener import needs_the_helper
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
@@ -36,14 +36,7 @@ both_loops = pytest.mark.parametrize("kind", LOOPS, ids=lambda kind: kind.__name
 
 PAYLOADS = st.sampled_from([b"", b"a", b"same", b"x" * 64, b"y" * 64, b"Z" * 1400])
 # The datagrams of a turn fit a default receive buffer of Linux, 208 KiB: 72 of 1400 bytes use 162 KiB.
-TURNS = st.lists(
-    st.tuples(
-        st.lists(st.tuples(st.integers(0, len(SOURCES) - 1), PAYLOADS, st.integers(1, 12)), min_size=1, max_size=6),
-        st.sampled_from([0.0, 0.05, 0.7, 3.0, 61.0]),
-    ),
-    min_size=1,
-    max_size=8,
-)
+TURNS = turns_of(PAYLOADS, often=12, turns=8)
 
 
 @settings(max_examples=100)
@@ -56,21 +49,7 @@ TURNS = st.lists(
 )
 def test_the_same_answers_and_refusals_in_order(kind, service, turns, url, rate):
     with both(service, url, rate, kind) as (plain, plane, clients):
-        sent = due = 0
-        for batch, pause in turns:
-            sent += sum(often for _, _, often in batch)
-            for way, mine in ((plain, clients[0]), (plane, clients[1])):
-                place = ("127.0.0.1", way.socket.getsockname()[1])
-                for source, payload, often in batch:
-                    for _ in range(often):
-                        mine[source].sendto(payload, place)
-                way.serve(sent)
-                way.clock.advance(pause)
-            assert plain.told == plane.told
-            new = plain.protocol.counters.datagrams_out - due
-            assert answers(clients[0], new) == answers(clients[1], new)
-            due += new
-        assert plain.told == plane.told
+        check_turns((plain, plane), clients, turns)
 
 
 @settings(max_examples=50)

@@ -21,7 +21,7 @@ from echod.measurement.stamp_tlvs import class_of_service, direct_measurement, t
 from echod.measurement.timestamps import A_SECOND, from_ntp
 from echod.model import Context
 from echod.services.reflector import Reflector, ReflectorOptions
-from tests.fastpath.datagram_ways import RATE, SOURCES, answers, both
+from tests.fastpath.datagram_ways import RATE, answers, both, check_turns, turns_of
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
 
@@ -40,14 +40,7 @@ PACKETS = st.sampled_from(
         b"",
     ]
 )
-TURNS = st.lists(
-    st.tuples(
-        st.lists(st.tuples(st.integers(0, len(SOURCES) - 1), PACKETS, st.integers(1, 20)), min_size=1, max_size=6),
-        st.sampled_from([0.0, 0.05, 0.7, 3.0, 61.0]),
-    ),
-    min_size=1,
-    max_size=4,
-)
+TURNS = turns_of(PACKETS, often=20, turns=4)
 
 
 def reflector(**options):
@@ -64,24 +57,7 @@ def without_arrival(packet: bytes) -> bytes:
 def test_the_same_replies_and_refusals_in_order(turns, url, rate, stateful):
     with both(reflector(stateful=stateful), url, rate) as (plain, plane, clients):
         assert isinstance(plane.lane, InPlaceLane)
-        sent = due = 0
-        for batch, pause in turns:
-            sent += sum(often for _, _, often in batch)
-            for way, mine in ((plain, clients[0]), (plane, clients[1])):
-                place = ("127.0.0.1", way.socket.getsockname()[1])
-                for source, packet, often in batch:
-                    for _ in range(often):
-                        mine[source].sendto(packet, place)
-                way.serve(sent)
-                way.clock.advance(pause)
-            assert plain.told == plane.told
-            new = plain.protocol.counters.datagrams_out - due
-            came = [
-                [[(without_arrival(data), host) for data, host in each] for each in answers(mine, new)]
-                for mine in clients
-            ]
-            assert came[0] == came[1]
-            due += new
+        check_turns((plain, plane), clients, turns, without_arrival)
 
 
 @pytest.mark.parametrize(
