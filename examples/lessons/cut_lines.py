@@ -1,4 +1,4 @@
-"""Prints what each recv returns as a message. Eight bytes of the stream are not a line."""
+"""Prints what each recv returns as a message: eight bytes, which are not a line."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""Sends a whole text, ends its own direction, and prints the reply until the server ends the other one."""
+"""Sends a text, ends its own direction, and reads until the server ends the other."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""Requests a WebSocket with a fixed key, and prints the request and the response as they are on the wire."""
+"""Requests a WebSocket with a fixed key, and prints each line of both sides."""
 
 import socket
 import sys

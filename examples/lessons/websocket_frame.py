@@ -1,4 +1,4 @@
-"""Prints the bytes of a frame with a text, masked as a client has to mask it (RFC 6455, section 5)."""
+"""Prints the bytes of a client's frame with a text (RFC 6455, section 5)."""
 
 import sys
 

@@ -23,7 +23,9 @@ from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_por
 
 DOCS = TOP / "docs"
 PROGRAMS = {
-    path.name: path.read_text("utf-8") for path in (TOP / "examples" / "lessons").iterdir() if path.suffix != ".pyc"
+    path.name: path.read_text("utf-8")
+    for path in (TOP / "examples" / "lessons").iterdir()
+    if path.suffix not in (".pyc", ".txt")
 }
 SHIPPED = (TOP / "etc" / "echod.toml").read_text("utf-8")
 NAMES = (
