@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -288,6 +288,8 @@ def _reason(failure: Failure) -> str:
     """Why a connection has ended, or could not be made."""
     if failure.check(ConnectionDone):
         return "the server has closed the connection"
+    if failure.type is ConnectionLost:  # of a read that failed: the reactor keeps no errno
+        return "the connection was reset, or the server did not respond"
     number = getattr(failure.value, "osError", None)
     if isinstance(number, int):
         return system_error(OSError(number, os.strerror(number)))

@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,6 +42,8 @@ listen = ["tcp://127.0.0.1:0"]
 [services.chat]
 listen = ["tcp://127.0.0.1:0"]
 history = 20
+lines-per-second = 0
+room-lines-per-second = 0
 [services.console]
 listen = ["tcp://127.0.0.1:0"]
 """
@@ -251,12 +254,22 @@ def test_the_log_names_the_reason_once() -> None:
     with RedisServer() as redis, connected(config(redis), 1) as (daemon,):
         redis.kill()
         daemon.stderr.wait_for(
-            r"warn +the bus redis://127\.0\.0\.1:\d+/3 is disconnected: the server has closed the con"
+            r"warn +the bus redis://127\.0\.0\.1:\d+/3 is disconnected: the (server has closed|connection was reset)"
         )
         daemon.stderr.wait_for(r"warn +the bus .* cannot be used: connection refused \(ECONNREFUSED\); trying again")
         redis.start()
         assert eventually(lambda: daemon.log().count("is connected") == 2)
         assert daemon.log().count("cannot be used") == 1
+
+
+def test_the_log_has_plain_words_for_a_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        text = CONFIG.format(workers=1, url=f"redis://127.0.0.1:{listening.getsockname()[1]}/3", more="")
+        with Daemon(text) as daemon, listening.accept()[0] as server:
+            assert server.recv(4096).startswith(b"*")
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close resets
+            server.close()
+            daemon.stderr.wait_for(r"warn +the bus .* cannot be used: the connection was reset, or the server did not")
 
 
 def test_a_daemon_that_is_killed_leaves_the_room() -> None:
