@@ -279,7 +279,7 @@ async def test_a_wrong_program_fails_with_the_reason(name, monkeypatch):
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_never_starts_is_missed(number):
     outcome = await verdict_of(number, "import time; time.sleep(99)", seconds=0.5)
-    assert "not passed within 0.5 s: no server accepts connections at port" in outcome.wrong.of("en")
+    assert "no result within 0.5 s: no server accepts connections at port" in outcome.wrong.of("en")
 
 
 @pytest_twisted.ensureDeferred
@@ -337,7 +337,7 @@ async def test_a_default_port_that_is_taken_is_replaced_and_a_port_that_was_aske
 @pytest_twisted.ensureDeferred
 async def test_output_without_end_is_bounded_and_an_endless_program_is_ended():
     outcome = await verdict_of(1, "while True: print('\\x1b[2J' * 99, flush=True)", seconds=1)
-    assert "not passed within 1 s: no program has connected" in outcome.wrong.of("en")
+    assert "no result within 1 s: no program has connected" in outcome.wrong.of("en")
     assert len(outcome.lines) == LINES
 
 

@@ -17,11 +17,13 @@ SETTLED: Final = 0.5  #: seconds after the end of the program, in which its last
 LEAVES: Final = 5.0  #: seconds that a client that has passed has until its end
 
 AT_PORT: Final = Text("waiting for your client at 127.0.0.1 port {port}", "等待您的客户端连接 127.0.0.1 的端口 {port}")
-ARGUMENTS: Final = Text("the arguments of your program: {arguments}", "您的程序的参数：{arguments}")
+WITH_ARGUMENTS: Final = Text(
+    "waiting for your client with the arguments: {arguments}", "等待您的客户端连接，它的参数：{arguments}"
+)
 START: Final = Text("start your server at 127.0.0.1 port {port}", "请在 127.0.0.1 的端口 {port} 上启动您的服务器")
 RUN_AGAIN: Final = Text("right so far; run your program once more", "到目前为止都对；请再运行一次您的程序")
 RUNS_AGAIN: Final = Text("right so far; your program runs once more", "到目前为止都对；再次运行您的程序")
-TOO_LATE: Final = Text("not passed within {seconds} s: {missing}", "{seconds} 秒之内没有通过：{missing}")
+TOO_LATE: Final = Text("no result within {seconds} s: {missing}", "{seconds} 秒之内没有结果：{missing}")
 ENDED: Final = Text(
     "your program has ended with exit code {code}: {missing}", "您的程序已结束，退出码 {code}：{missing}"
 )
@@ -144,14 +146,15 @@ class AttemptRun:
     # inside
 
     def _announce(self) -> None:
-        if not self._command:
-            names = self._exercise.arguments
-            if self._exercise.learner_serves:
-                self.note(START, port=self._values["port"])
-            else:
-                self.note(AT_PORT, port=self._values["port"])
-            if len(names) > 1:
-                self.note(ARGUMENTS, arguments=" ".join(self._values[name] for name in names))
+        if self._command:
+            return
+        names = self._exercise.arguments
+        if self._exercise.learner_serves:
+            self.note(START, port=self._values["port"])
+        elif len(names) == 1:
+            self.note(AT_PORT, port=self._values["port"])
+        else:
+            self.note(WITH_ARGUMENTS, arguments=" ".join(self._values[name] for name in names))
 
     def _start_program(self) -> None:
         command = command_line(self._command, self._exercise.arguments, self._values)
