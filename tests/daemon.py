@@ -27,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 from echod.testing import output
 from echod.testing.announced import inet_of
 from echod.testing.daemon_process import DaemonProcess, StartedByWith
+from tests.fork_server import Popen
 
 TOP: Final = Path(__file__).parents[1]
 SECONDS: Final = output.SECONDS  #: the time limit of every wait of a test
@@ -43,6 +44,12 @@ def environment(**more: str) -> dict[str, str]:
     path = os.pathsep.join(part for part in (str(TOP), os.environ.get("PYTHONPATH", "")) if part)
     ours = {name: value for name, value in os.environ.items() if name != "ECHOD_CONFIG"}
     return ours | {"PYTHONPATH": path} | more
+
+
+class _Process(DaemonProcess):
+    """A daemon that the fork server starts."""
+
+    popen_class = Popen
 
 
 class Daemon(StartedByWith):
@@ -108,7 +115,7 @@ class Daemon(StartedByWith):
             words += ["--config", str(file)]
         for text in self._listen:
             words += ["--listen", text.replace("{dir}", str(self.dir))]
-        self._process = DaemonProcess(
+        self._process = _Process(
             [*words, *self._options],
             self.dir,
             environment(**{"RUNTIME_DIRECTORY": str(self.dir), **self._environ}),
@@ -201,10 +208,16 @@ def memory(pid: int, what: str = "VmRSS") -> int:
 
 def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a process to its end, with an empty standard input unless `input` is given."""
-    if "input" not in more:
-        more.setdefault("stdin", subprocess.DEVNULL)
+    given = more.pop("input", None)
+    more.setdefault("stdin", subprocess.DEVNULL if given is None else subprocess.PIPE)
     more.setdefault("env", environment())
-    return subprocess.run(words, check=False, capture_output=True, timeout=seconds, **more)
+    with Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:
+        try:
+            output, errors = process.communicate(given, seconds)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 
 def free_port(host: str = "127.0.0.1", count: int = 1) -> int:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from echod.testing.output import SECONDS, DaemonError, Output
 
@@ -41,6 +41,8 @@ class DaemonProcess:
     `stdin` is a descriptor, or subprocess.PIPE. It inherits `pass_fds`, under the same numbers.
     """
 
+    popen_class: ClassVar[type[subprocess.Popen[bytes]]] = subprocess.Popen  #: what starts the process
+
     def __init__(
         self,
         command: Sequence[str],
@@ -51,7 +53,7 @@ class DaemonProcess:
         umask: int = -1,
         pass_fds: Iterable[int] = (),
     ) -> None:
-        self.popen = subprocess.Popen(
+        self.popen = self.popen_class(
             command,
             cwd=directory,
             env=environ,

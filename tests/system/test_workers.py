@@ -181,7 +181,7 @@ def test_a_reload_changes_all_workers_or_none():
         assert all(echoed(one) for one in clients)
         file.write_text(old + upper)
         assert "+ upper tcp://" in asked(daemon, "reload")
-        host, port = re.search(r"\+ upper tcp://(\S+):(\d+)", "\n".join(daemon.stderr.text)).groups()
+        host, port = daemon.stderr.wait_for(r"\+ upper tcp://(\S+):(\d+)").groups()
         for _ in range(20):
             with socket.create_connection((host, int(port)), SECONDS) as client:
                 client.sendall(b"hello")
