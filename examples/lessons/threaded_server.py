@@ -6,9 +6,12 @@ import threading
 
 
 def serve(client):
-    with client:
+    try:
         while data := client.recv(1024):
             client.sendall(data.upper())
+    except ConnectionError:
+        pass
+    client.close()
 
 
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
