@@ -12,7 +12,7 @@ from tests.system_wide.chromium import Browser
 pytestmark = pytest.mark.needs_tools
 
 SCREENSHOTS = TOP / "build" / "screenshots"
-LOOKED_AT = ("index", "INSTALL", "ECHOCTL", "CONFIG", "DESIGN", "zh/index", "search")
+LOOKED_AT = ("index", "INSTALL", "ECHOCTL", "CONFIG", "DESIGN", "howto/index", "zh/index", "search")
 FORMS = {
     "wide": {"width": 1400, "height": 1000},
     "narrow": {"width": 360, "height": 740},
