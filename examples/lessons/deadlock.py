@@ -1,9 +1,9 @@
-"""Sends everything before it reads. A server that replies stops it: both wait for each other."""
+"""Sends everything before it reads: if the server replies, both sides wait in the end."""
 
 import socket
 import sys
 
-client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=2)
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=3)
 size, sent = 50_000_000, 0
 
 try:
