@@ -33,11 +33,7 @@ NAMES = (
     *("operator-and-chat", "websocket", "tls", "families-and-types", "reliable-or-fast"),
 )
 INDEX = (DOCS / "course" / "index.md").read_text("utf-8")
-PAGES = {
-    str(path.relative_to(DOCS)): path.read_text("utf-8")
-    for path in (*(DOCS / "course").glob("*.md"), DOCS / "LESSONS.md")
-    if path.exists()
-}
+PAGES = {str(path.relative_to(DOCS)): path.read_text("utf-8") for path in (DOCS / "course").glob("*.md")}
 LESSONS = [f"course/{name}.md" for name in NAMES if f"course/{name}.md" in PAGES]
 SERVED = sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", SHIPPED)))
 PORT = re.compile(rf"\b(?:{'|'.join(SERVED)}|90\d\d)\b")
