@@ -16,7 +16,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs man picture figures completion changelog release-check release deb clean
+.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs linkcheck man picture figures completion changelog release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ soak: $(VENV)/.test  ## millions of connections and datagrams, and a check for l
 docs: $(VENV)/.dev  ## build the documentation site in build/site, readable without a network (build/site/index.html)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
 	@echo "$(CURDIR)/build/site/index.html"
+
+linkcheck: $(VENV)/.dev  ## ask the network whether the external links of the pages exist (make docs checks the internal ones)
+	@$(BIN)/python -m sphinx -q -b linkcheck docs build/linkcheck && echo "$(CURDIR)/build/linkcheck/output.txt"
 
 man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l build/man/echod.8)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b man -d build/doctrees docs build/man

@@ -24,6 +24,9 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["myst.header"]
 
+linkcheck_ignore = [r"https?://(127\.0\.0\.1|localhost|MACHINE|page\.example)", r"https://example\.org/"]
+linkcheck_timeout = 20
+
 html_theme = "furo"
 html_title = f"echod {VERSION}"
 html_static_path = ["_static"]

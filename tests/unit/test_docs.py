@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager
@@ -125,6 +126,23 @@ def test_the_readme_links_to_every_page():
     pages = {name for name in PAGES if re.fullmatch(r"docs/\w+\.md|docs/.+/index\.md", name)} - {"docs/index.md"}
     pages -= {"docs/zh/course/index.md"}  # docs/zh/index.md links to it
     assert pages | {"CONTRIBUTING.md", "CHANGELOG.md"} <= linked
+
+
+def test_the_chinese_readme_has_the_commands_figures_and_links_of_the_english_one():
+    chinese = PAGES["README.zh-CN.md"]
+    assert re.findall(r"(?ms)^```.*?^```$", chinese) == re.findall(r"(?ms)^```.*?^```$", README)
+    for part in (r"`[^`]+`", r"(?<![\w.])\d[\d.,:-]*\d|\d", r"(?m)^#+ ", r"(?m)^\* "):
+        assert Counter(re.findall(part, figures(chinese))) == Counter(re.findall(part, figures(README))), part
+    rows = [re.findall(r"(?m)^\|.*", page) for page in (chinese, README)]
+    assert [row.count("|") for row in rows[0]] == [row.count("|") for row in rows[1]]
+    of_one_language = {"README.md", "README.zh-CN.md", "docs/course/index.md", "docs/zh/course/index.md"}
+    linked = [set(re.findall(r"\]\(([^)\s]+)\)", page)) - of_one_language for page in (chinese, README)]
+    assert linked[0] == linked[1] - {"docs/LESSONS.md"}
+
+
+def figures(readme: str) -> str:
+    """A README without its blocks and the targets of its links."""
+    return re.sub(r"(?ms)^```.*?^```$|\]\([^)]*\)|<[^>]*>", "", readme)
 
 
 def test_the_picture_shows_every_scheme_and_every_kind():
