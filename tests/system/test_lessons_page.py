@@ -25,7 +25,7 @@ DOCS = TOP / "docs"
 PROGRAMS = {
     path.name: path.read_text("utf-8")
     for path in (TOP / "examples" / "lessons").iterdir()
-    if path.suffix not in (".pyc", ".txt")
+    if path.suffix in (".py", ".toml")
 }
 SHIPPED = (TOP / "etc" / "echod.toml").read_text("utf-8")
 NAMES = (
@@ -115,6 +115,8 @@ def shell(request, tmp_path) -> Iterator[Shell]:
     used = {port: str(first + number) for number, port in enumerate(ports)}
     served = re.sub(r"(127\.0\.0\.1):(\d+)", lambda found: f"{found[1]}:{used[found[2]]}", SHIPPED)
     for name, text in PROGRAMS.items():
+        if name.endswith(".toml"):
+            text = PORT.sub(lambda port: used.get(port[0], port[0]), text)
         (tmp_path / name).write_text(text, "utf-8")
     program = tmp_path / "echoctl"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -W error -m echod.client.main "$@"\n')
