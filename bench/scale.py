@@ -1,7 +1,7 @@
 """How the cost of a message grows with connections and flows: `python -m bench.scale --svg docs/_static/scale.svg`.
 
 Each point is a new process of the server, under the load generator with so many connections (TCP), or so many sockets
-that send datagrams in turn, 64 of them in flight (UDP). It takes about five minutes.
+that send datagrams in turn, 64 of them in flight (UDP). It takes about three minutes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from bench import machine
@@ -108,6 +109,10 @@ class Scale:
         self.remarks: list[str] = []
         self._generator, self._kit, self._core, self._seconds = generator, kit, core, seconds
 
+    def length(self, count: int) -> float:
+        """About the seconds that a point takes: start, connections, warm-up, and the slice."""
+        return 1.0 + self._seconds * 4 / 3 + count / EACH_ONCE * 2
+
     def measure(self, server: Server, role: Role, count: int) -> None:
         """Measure one point, with a new process."""
         words = (
@@ -179,23 +184,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=max(FLOWS), help="most connections and flows")
     parser.add_argument("--seconds", type=float, default=SLICE, help=f"length of a slice ({SLICE})")
     options = parser.parse_args(arguments)
-    most = min(options.most, raise_limit() - SPARE)
+    nofile = raise_limit()
+    most = {Role.TCP: min(options.most, nofile - SPARE), Role.UDP: options.most}  # a flow needs no descriptor
     cores = machine.choose_cores()
-    asked = [one for one in servers(most) if one.key in options.peers.split(",")]
+    asked = [one for one in servers(most[Role.TCP]) if one.key in options.peers.split(",")]
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         kit = Kit(Path(name), sys.executable, (sys.executable, "-P", "-m", "echod"))
         scale = Scale(Generator(build_load(Path(name)), cores.load), kit, cores.server, options.seconds)
         scale.remarks += [f"{one.title} is not installed: {hint}" for one in asked if (hint := one.missing())]
-        for role, counts in ((Role.TCP, CONNECTIONS), (Role.UDP, FLOWS)):
-            for count in sorted({min(count, most) for count in counts}):
-                for server in asked:
-                    if role not in server.roles or server.missing():
-                        continue
-                    if server.key == "haproxy" and 2 * (count + SPARE) > most:
-                        scale.remarks.append(f"{server.title} needs two descriptors for each of {count:,} connections")
-                    else:
-                        print(f"{count:,} {AXES[role]}: {server.title}", file=sys.stderr, flush=True)
-                        scale.measure(server, role, count)
+        if most[Role.TCP] < min(options.most, max(CONNECTIONS)):
+            limited = f"{most[Role.TCP]:,} connections, not more: a process may have {nofile:,} open files"
+            scale.remarks.append(f"{limited}, and a server needs one for each connection")
+        steps = [
+            (server, role, count)
+            for role, counts in ((Role.TCP, CONNECTIONS), (Role.UDP, FLOWS))
+            for count in sorted({min(count, most[role]) for count in counts})
+            for server in asked
+            if role in server.roles and not server.missing()
+        ]
+        began, left = monotonic(), sum(scale.length(step[2]) for step in steps)
+        for server, role, count in steps:
+            print(f"{count:,} {AXES[role]}: {server.title}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            if server.key == "haproxy" and 2 * (count + SPARE) > most[Role.TCP]:
+                scale.remarks.append(f"{server.title} needs two descriptors for each of {count:,} connections")
+            else:
+                scale.measure(server, role, count)
+            left -= scale.length(count)
+        scale.remarks.append(f"measured in {monotonic() - began:.0f} s")
     described = machine.describe()
     when = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")[:16]
     caption = " · ".join([when, described["kernel"], described["python"], described["processor"]])

@@ -3,6 +3,9 @@
  * A datagram is its number (64 bits) followed by the pattern from that number on. So a lost, a duplicate, a late and a
  * changed datagram can be told apart. A datagram without a reply after 250 ms is lost: it is counted, and another is
  * sent in its place.
+ *
+ * A flow is a source address and a port. Above MOST_SOCKETS flows, each socket has several source addresses, which it
+ * gives with each datagram (IP_PKTINFO), so that the limit of open files does not limit the flows.
  */
 #include "load.h"
 
@@ -11,6 +14,7 @@
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #ifndef UDP_SEGMENT
@@ -21,6 +25,7 @@
 #endif
 
 enum { A_SOURCE = 500 }; /* flows of one source address: an address has 28,000 ports */
+enum { MOST_SOCKETS = 10000, SPARE = 100 }; /* SPARE: other descriptors */
 enum { EVENTS = 256, BATCH = 64, SLOTS = 1 << 16, HEADER = 8, GSO_OCTETS = 65000, GRO_BUFFER = 1 << 17 };
 static const uint64_t LOST_AFTER = 250000000u;
 
@@ -31,6 +36,8 @@ struct slot {
 };
 
 static int *sockets;
+static unsigned socket_count; /* flow i uses socket i modulo socket_count */
+static struct sockaddr_in to;
 static int ep;
 static struct slot slots[SLOTS]; /* by number modulo SLOTS */
 static uint64_t next, oldest;    /* numbers: the next to send, and the first that may still be open */
@@ -51,10 +58,35 @@ static void note_sent(unsigned count, uint64_t now)
         slots[next % SLOTS] = (struct slot){.stamp = now, .flow = turn, .state = OPEN};
 }
 
+static in_addr_t source(unsigned number)
+{
+    return htonl((INADDR_LOOPBACK & 0xff000000u) | (0x030001u + number));
+}
+
+/* Sends one datagram of the current flow from a socket that several flows share. */
+static ssize_t send_shared(int fd)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+        struct cmsghdr align;
+    } control;
+    struct in_pktinfo info = {.ipi_spec_dst.s_addr = source(turn / socket_count)};
+    struct iovec part = {.iov_base = outgoing, .iov_len = opt.size};
+    struct msghdr whole = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1,
+                           .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&whole);
+
+    c->cmsg_level = IPPROTO_IP;
+    c->cmsg_type = IP_PKTINFO;
+    c->cmsg_len = CMSG_LEN(sizeof info);
+    memcpy(CMSG_DATA(c), &info, sizeof info);
+    return sendmsg(fd, &whole, 0);
+}
+
 /* Sends up to `count` datagrams from the current flow; returns how many the kernel accepted. */
 static unsigned send_batch(unsigned count)
 {
-    int fd = sockets[turn], sent;
+    int fd = sockets[turn % socket_count], sent;
     struct iovec parts[BATCH];
     struct mmsghdr messages[BATCH];
     union {
@@ -69,7 +101,7 @@ static unsigned send_batch(unsigned count)
         compose(parts[i].iov_base, next + i);
     }
     if (count == 1) {
-        sent = send(fd, outgoing, opt.size, 0) < 0 ? -1 : 1;
+        sent = (socket_count < opt.flows ? send_shared(fd) : send(fd, outgoing, opt.size, 0)) < 0 ? -1 : 1;
     } else if (opt.gso) {
         struct msghdr whole = {.msg_iov = parts, .msg_iovlen = 1, .msg_control = control.bytes,
                                .msg_controllen = sizeof control.bytes};
@@ -104,7 +136,7 @@ static void top_up(void)
     }
 }
 
-static void take(const unsigned char *datagram, size_t length, unsigned flow, uint64_t now)
+static void take(const unsigned char *datagram, size_t length, unsigned number_of_socket, uint64_t now)
 {
     uint64_t number;
 
@@ -114,11 +146,12 @@ static void take(const unsigned char *datagram, size_t length, unsigned flow, ui
     if (number >= next || number + SLOTS < next)
         fail("wrong byte: received datagram number %llu, which was never sent", (unsigned long long)number);
     struct slot *s = &slots[number % SLOTS];
-    if (s->flow != flow)
-        fail("wrong byte: datagram %llu arrived at flow %u, expected flow %u", (unsigned long long)number, flow, s->flow);
+    if (s->flow % socket_count != number_of_socket)
+        fail("wrong byte: datagram %llu of flow %u arrived at socket %u", (unsigned long long)number, s->flow,
+             number_of_socket);
     if (s->state == FREE)
         fail("wrong byte: datagram %llu arrived twice", (unsigned long long)number);
-    verify(datagram + HEADER, length - HEADER, number, "datagram of flow", flow);
+    verify(datagram + HEADER, length - HEADER, number, "datagram of flow", s->flow);
     if (s->state == OPEN) { /* a LOST one is only late; another was sent in its place */
         latency_add(now - s->stamp);
         in_flight--;
@@ -214,7 +247,7 @@ static void roomy(int fd, int forced, int asked)
 
 void datagram_mode(void)
 {
-    struct sockaddr_in to;
+    struct rlimit files;
     unsigned length;
     int one = 1;
 
@@ -225,17 +258,20 @@ void datagram_mode(void)
     stride = opt.size + 1; /* one byte more than expected, to detect a longer reply */
     outgoing = allocate(BATCH, opt.size);
     incoming = allocate(1, stride * BATCH > GRO_BUFFER ? stride * BATCH : GRO_BUFFER);
-    sockets = allocate(opt.flows, sizeof *sockets);
+    socket_count = opt.flows < MOST_SOCKETS ? opt.flows : MOST_SOCKETS;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && socket_count + SPARE > files.rlim_cur && files.rlim_cur > SPARE)
+        socket_count = (unsigned)files.rlim_cur - SPARE;
+    sockets = allocate(socket_count, sizeof *sockets);
     ep = epoll_create1(EPOLL_CLOEXEC);
     destination(&to, &length);
-    for (unsigned i = 0; i < opt.flows; i++) {
+    bool shared = socket_count < opt.flows, given = shared || opt.flows > A_SOURCE;
+    for (unsigned i = 0; i < socket_count; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
         int fd = sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        struct sockaddr_in from = {.sin_family = AF_INET};
-        from.sin_addr.s_addr = htonl((INADDR_LOOPBACK & 0xff000000u) | (0x030001u + i / A_SOURCE));
-        if (fd >= 0 && opt.flows > A_SOURCE && bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
+        struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = shared ? INADDR_ANY : source(i / A_SOURCE)};
+        if (fd >= 0 && given && bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
             fail("bind to a source address: %s", strerror(errno));
-        if (fd < 0 || connect(fd, (struct sockaddr *)&to, length) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event) < 0)
+        if (fd < 0 || (!shared && connect(fd, (struct sockaddr *)&to, length) < 0) || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event) < 0)
             fail("UDP socket: %s", strerror(errno));
         roomy(fd, SO_RCVBUFFORCE, SO_RCVBUF);
         roomy(fd, SO_SNDBUFFORCE, SO_SNDBUF);
