@@ -91,7 +91,8 @@ class StreamHelper(Helper):
 
     def read_units(self, descriptor: int, unit: int) -> None:
         """Limit each read of a connection to `unit` bytes; with 0, the helper asks again after a full read."""
-        self.units[2 * (WORDS * descriptor + 2)] = unit
+        if (at := WORDS * descriptor) < len(self._entries):
+            self.units[2 * (at + 2)] = unit
 
     def carried(self, descriptor: int) -> int:
         """The bytes that the helper has received on a connection."""

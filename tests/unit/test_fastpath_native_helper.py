@@ -149,6 +149,9 @@ def test_a_descriptor_above_the_table_is_served_in_python(tmp_path, monkeypatch)
     monkeypatch.setattr(native_loop, "MOST_ENTRIES", 4)  # below every descriptor of the test
     with listener("native", "tcp", tmp_path, Echo()) as made:
         client = made.connect(narrow=False)
-        client.sendall(data()[:30_000])
-        assert made.hear(client, 30_000) == data()[:30_000]
-        assert made.port._byte_counts.carried[max(made.port._hosts)] == 30_000
+        message = data()[:400_000]
+        came = made.exchange(client, message)
+        assert came + made.hear(client, len(message) - len(came)) == message
+        client.sendall(message[:200_000])  # also after a full read
+        assert made.hear(client, 200_000) == message[:200_000]
+        assert made.port._byte_counts.carried[max(made.port._hosts)] == 600_000
