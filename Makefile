@@ -6,8 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Half of a test is waiting for a process or a timer, so two tests run for each processor; JOBS=0 runs one after another.
-JOBS ?= $(shell expr 2 '*' $$(nproc))
+# Most of a test is waiting for a process or a timer, so three tests run for each processor; JOBS=0 runs one after another.
+JOBS ?= $(shell expr 3 '*' $$(nproc))
 PARALLEL = -n $(JOBS) --dist loadgroup
 # The files on which an installation depends. It also compiles the native helper, if there is a compiler.
 INSTALLED = setup.cfg setup.py pyproject.toml echod/fastpath/native_helper.c

@@ -68,8 +68,10 @@ class Cycles:
 
     def batch(self, size: int = BATCH) -> None:
         """One batch. Raises Wrong, or OSError if no reply arrives."""
-        opened = [(way, *self._open(way)) for way in islice(self._ways, size)]
+        opened: list[tuple[Way, socket.socket, int]] = []
         try:
+            for way in islice(self._ways, size):
+                opened.append((way, *self._open(way)))
             for way, client, at in opened:
                 if way is Way.STUCK:
                     self._stick(client, at)
@@ -100,8 +102,9 @@ class Cycles:
         client.bind((host, 0))
         try:
             client.connect(self._place)
-        except ConnectionResetError:  # accepted and already refused
-            if way is not Way.REFUSED:
+        except OSError as error:
+            if way is not Way.REFUSED or not isinstance(error, ConnectionResetError):  # accepted and already refused
+                client.close()
                 raise
         return client, self._number % 251
 

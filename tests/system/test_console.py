@@ -8,13 +8,14 @@ import pytest
 
 from echod.testing.output import Output
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, TWISTD, Daemon, environment, eventually, free_port, run
+from tests.fork_server import Popen
 
 
 class Typed:
     """A program that reads typed lines from a pipe; it runs from `with` to the end of the block."""
 
     def __init__(self, *words):
-        self.process = subprocess.Popen(
+        self.process = Popen(
             words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert self.process.stdin is not None

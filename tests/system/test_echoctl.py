@@ -22,6 +22,7 @@ import pytest
 from echod.client.command_definitions import COMMANDS
 from tests.contract.matrix import MIB, data, rest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, environment, eventually, memory, run
+from tests.fork_server import Popen
 
 CONFIG = """
 [services.echo]
@@ -82,7 +83,7 @@ def reset(connection: socket.socket) -> None:
 def running(*words: str | Path, **more: object) -> Iterator["subprocess.Popen[bytes]"]:
     """echoctl while it runs; it is ended at the end."""
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | more
-    with subprocess.Popen([*ECHOCTL, *words], env=environment(), **streams) as process:  # type: ignore[call-overload]
+    with Popen([*ECHOCTL, *words], env=environment(), **streams) as process:
         try:
             yield process
         finally:

@@ -12,6 +12,7 @@ import pytest
 from echod.client.argparse_errors import Parser
 from echod.client.command_definitions import COMMANDS
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, run
+from tests.fork_server import Popen
 
 CONFIG: Final = """
 [admin]
@@ -88,12 +89,12 @@ def test_a_refused_reload_is_an_object_too(daemon):
 def test_a_console_prints_an_object_for_each_event(daemon):
     """A client asks, and an operator answers by a program."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment()}
-    with subprocess.Popen(words(daemon, "console", "--json-lines"), **pipes) as operator:
+    with Popen(words(daemon, "console", "--json-lines"), **pipes) as operator:
         assert operator.stdin is not None
         assert operator.stdout is not None
         assert json.loads(operator.stdout.readline())["event"] == "here"
         talking = [*ECHOCTL, "talk", daemon.url("console", "tcp")]
-        with subprocess.Popen(talking, **pipes) as client:
+        with Popen(talking, **pipes) as client:
             assert client.stdin is not None
             assert client.stdout is not None
             client.stdin.write(b"is anybody there?\n")

@@ -17,6 +17,7 @@ from echod.event_catalogue import CATALOGUE
 from echod.testing.output import Output
 from tests.contract.matrix import exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
+from tests.fork_server import Popen
 
 CONFIG = """
 [daemon]
@@ -58,7 +59,7 @@ def following(daemon: Daemon, *words: str) -> Iterator[Output]:
 
     If it shows single connections, the daemon has begun to publish them.
     """
-    with subprocess.Popen(
+    with Popen(
         command(daemon, "--follow", *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
     ) as process:
         assert process.stdout is not None

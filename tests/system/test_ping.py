@@ -20,6 +20,7 @@ from echod.client.summary_head import SCHEMA
 from echod.testing.output import Output
 from echod.version import VERSION
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port, run
+from tests.fork_server import Popen
 from tests.summaries import check_summary
 
 CONFIG = """
@@ -102,7 +103,7 @@ def taken(connection: socket.socket, count: int) -> bytes:
 @contextmanager
 def running(*words: str) -> Iterator[tuple["subprocess.Popen[bytes]", Output]]:
     """A ping while it runs, and its lines; it is ended at the end."""
-    with subprocess.Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
+    with Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             yield process, Output(process.stdout)

@@ -16,6 +16,7 @@ import pytest
 
 from echod.testing.output import Output
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, run
+from tests.fork_server import Popen
 
 CONFIG = """
 [services.echo]
@@ -29,7 +30,7 @@ listen = ["udp://127.0.0.1:0"]
 def exporter(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], Output, str]]:
     """A running exporter, its lines, and the URL of its metrics."""
     command = [*ECHOCTL, "ping", *words, "-i", "20ms", "--serve", "tcp://127.0.0.1:0"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             lines = Output(process.stdout)
@@ -114,7 +115,7 @@ def test_an_address_in_use_is_an_error():
 def test_lines_for_programs_stay_on_standard_output(form):
     with Daemon(CONFIG.replace("PORT", "0")) as daemon:
         command = [*ECHOCTL, "ping", form, "-i", "20ms", daemon.url("echo", "tcp"), "--serve", "tcp://127.0.0.1:0"]
-        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             try:
