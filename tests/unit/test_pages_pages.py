@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import echod.pages
+from echod.config.kind_transports import matrix
 from echod.pages.page_parts import LANGUAGES
 from echod.pages.pages import CHAT, REPLY_ONLY, Files, Pages
 from echod.services import registry
@@ -255,6 +256,11 @@ def test_both_languages_have_the_same_words_with_the_same_names(files):
     for key, word in english.items():
         assert set(re.findall(r"\{\w+\}", word)) == set(re.findall(r"\{\w+\}", chinese[key])), key
     assert files.kinds["en"].keys() == files.kinds["zh"].keys()
+
+
+def test_each_kind_that_is_served_over_websocket_has_its_words(files):
+    served = {name for name, kind in registry.kinds(plugins=()).items() if not matrix(kind)["ws"]}
+    assert served == files.kinds["en"].keys()
 
 
 def test_chinese_has_full_width_punctuation_and_spaces_beside_latin(files):
