@@ -120,7 +120,8 @@ class DatagramHelper(Helper):
         self.udp = self._lane.datagrams = ffi.new("struct echod_datagrams *")
         self.udp.slots, self.udp.sources, self.udp.joinable = batch.slots, self._sources, MOST_AT_ONCE
         self.udp.control_length = batch.pktinfo_space
-        self.udp.joined, self._parts = batch.new_joined()
+        self._joined = batch.new_joined()  # cffi frees memory that only C refers to
+        self.udp.joined = self._joined[0]
         self.udp.to_at, self.udp.to_length, self.udp.interface_at = batch.pktinfo_layout
         self._counts = memoryview(ffi.buffer(self.udp)).cast("B").cast("Q")[-4:]
 
