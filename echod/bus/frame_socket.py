@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echod.bus.frames import Decoder, Frame, WrongFrame
+from echod.escaping import system_error
 from echod.gate.work_budget import WorkBudget
 
 WAITING: Final = 262_144  #: bytes that wait for one process, as many as for one reader (`services.outbox`)
@@ -111,9 +112,9 @@ class FrameSocket:
         """As IReadDescriptor."""
         return "bus"
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, _reason: Failure) -> None:
         """As IReadDescriptor: the reactor found the descriptor to be closed or broken."""
-        self._lose(reason.getErrorMessage())
+        self._lose("the connection is broken")
 
     def doRead(self) -> None:
         """Read once, and process the frames."""
@@ -122,7 +123,7 @@ class FrameSocket:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._lose(str(error))
+            self._lose(system_error(error))
             return
         if not data:
             self._lose("the other end has closed the connection")
@@ -137,7 +138,7 @@ class FrameSocket:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._lose(str(error))
+            self._lose(system_error(error))
             return
         if not self._queue:
             self._reactor.removeWriter(self)

@@ -6,13 +6,15 @@ Nothing here waits for the server: every command is sent at once, and a reply th
 
 from __future__ import annotations
 
+import errno
 import os
 import random
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -31,6 +33,12 @@ FIRST: Final = 0.5  #: seconds until the first new attempt …
 LONGEST: Final = 15.0  #: … which doubles with each failure up to this; the delay is random between half and all of it
 QUEUED: Final = 8 << 20  #: bytes that wait to be sent: above this the server reads too slowly
 SLACK: Final = 4096  #: bytes of a reply besides the message
+
+WITHOUT_NUMBER: Final[Mapping[type[Exception], int]] = {
+    error.ConnectionAborted: errno.ECONNABORTED,
+    error.TimeoutError: errno.ETIMEDOUT,
+}
+"""The errors of Twisted that have no number, if a call of the system has not given one."""
 
 Connect = Callable[[Factory], Any]
 """Connects with a factory; returns a Deferred of the protocol. It must fail after CONNECTED seconds."""
@@ -285,14 +293,19 @@ class RedisConnection(Protocol):
 
 
 def _reason(failure: Failure) -> str:
-    """Why a connection has ended, or could not be made."""
-    if failure.check(ConnectionDone):
+    """Why a connection has ended, or could not be made, in the words of the system: Twisted's texts reach no log."""
+    if failure.check(error.ConnectionDone):
         return "the server has closed the connection"
-    if failure.type is ConnectionLost:  # of a read that failed: the reactor keeps no errno
+    if failure.type is error.ConnectionLost:  # of a read that failed: the reactor keeps no errno
         return "the connection was reset, or the server did not respond"
     number = getattr(failure.value, "osError", None)
     if isinstance(number, int):
         return system_error(OSError(number, os.strerror(number)))
+    for kind, code in WITHOUT_NUMBER.items():
+        if failure.check(kind):
+            return system_error(OSError(code, os.strerror(code)))
+    if failure.check(error.DNSLookupError):
+        return system_error(socket.gaierror(socket.EAI_NONAME, ""))
     if isinstance(failure.value, OSError):
         return system_error(failure.value)
     return escaped(failure.getErrorMessage().rstrip("."))
