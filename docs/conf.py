@@ -30,6 +30,7 @@ linkcheck_timeout = 20
 html_theme = "furo"
 html_title = f"echod {VERSION}"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 templates_path = ["_templates"]
 html_extra_path = ["../echod/client/summary.schema.json"]
 html_css_files = ["site.css"]

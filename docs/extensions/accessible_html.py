@@ -5,11 +5,15 @@ axe-core checks the result (tests/system_wide/test_site.py).
 
 from __future__ import annotations
 
-from typing import Any
+from html import escape
+from typing import Any, Final
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
+
+SHORTEST: Final = 15  #: characters of a description: more than a link to the other language
+LONGEST: Final = 200
 
 
 class WithoutEmptyHeads(SphinxPostTransform):
@@ -32,8 +36,20 @@ def _captions(_app: Sphinx, _page: str, _template: str, context: dict[str, Any],
             context[part] = context[part].replace('role="heading"', 'role="heading" aria-level="2"')
 
 
+def _description(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], tree: nodes.document | None
+) -> None:
+    """Describe a page by its first paragraph of prose, for search engines and for previews of links."""
+    for paragraph in tree.findall(nodes.paragraph) if tree is not None else ():
+        text = " ".join(paragraph.astext().split())
+        if len(text) > SHORTEST:
+            context["metatags"] += f'<meta name="description" content="{escape(text[:LONGEST])}">'
+            break
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry point of an extension."""
     app.add_post_transform(WithoutEmptyHeads)
     app.connect("html-page-context", _captions, priority=900)  # after the theme
+    app.connect("html-page-context", _description)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -145,6 +145,11 @@ def figures(readme: str) -> str:
     return re.sub(r"(?ms)^```.*?^```$|\]\([^)]*\)|<[^>]*>", "", readme)
 
 
+def test_the_page_of_the_daemon_lists_its_exit_codes():
+    codes = {0} | {code for name, code in vars(tap).items() if name.startswith("EX_")}
+    assert {int(code) for code, _ in table(ECHOD, "Code", "Meaning")} == codes
+
+
 def test_the_picture_shows_every_scheme_and_every_kind():
     texts = {"".join(element.itertext()) for element in ElementTree.parse(TOP / "docs" / "picture.svg").iter()}
     schemes = {f"{name}://" for name, scheme in SCHEMES.items() if scheme.available}
