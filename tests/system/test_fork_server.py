@@ -19,6 +19,8 @@ from tests.fork_server import Popen
 Start = Callable[..., "subprocess.Popen[Any]"]
 BOTH = pytest.mark.parametrize("start", [Popen, subprocess.Popen], ids=["forked", "executed"])
 
+LASTING = [*ECHOCTL, "ping", "--connect", "tcp://127.0.0.1:1"]  #: runs until it is ended
+
 
 def facts(start: Start, folder: Path, inherited: socket.socket) -> dict[str, object]:
     """Properties of the process of a ready daemon, from proc(5)."""
@@ -65,7 +67,7 @@ def test_output_and_exit_code_are_the_same(words, code):
 
 @BOTH
 def test_a_fatal_signal_is_the_exit_status(start):
-    with start([*ECHOCTL, "send", "tcp://127.0.0.1:1"], env=environment(), stdin=subprocess.PIPE) as process:
+    with start(LASTING, env=environment(), stdout=subprocess.DEVNULL) as process:
         process.send_signal(signal.SIGKILL)
         assert process.wait(SECONDS) == -signal.SIGKILL
 
@@ -74,7 +76,7 @@ def test_a_fatal_signal_is_the_exit_status(start):
     ("more", "is_forked"), [({}, True), ({"PYTHONUTF8": "1"}, False), ({"LC_ALL": "C"}, False)], ids=str
 )
 def test_an_environment_of_the_interpreter_is_executed(more, is_forked):
-    with Popen([*ECHOCTL, "send", "tcp://127.0.0.1:1"], env=environment(**more), stdin=subprocess.PIPE) as process:
+    with Popen(LASTING, env=environment(**more), stdout=subprocess.DEVNULL) as process:
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         process.kill()
     assert (b"tests.fork_server" in command) == is_forked
@@ -87,7 +89,7 @@ def test_a_changed_state_of_the_test_is_inherited():
         pass
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
     try:
-        with Popen([*ECHOCTL, "send", "tcp://127.0.0.1:1"], env=environment(), stdin=subprocess.PIPE) as process:
+        with Popen(LASTING, env=environment(), stdout=subprocess.DEVNULL) as process:
             limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             process.kill()
     finally:
