@@ -27,6 +27,9 @@ class Broker(Protocol):
     """One connection at a time; a lost one is replaced, with back-off."""
 
     ended: Deferred[None]
+    published: int  #: messages that were sent
+    arrived: int  #: messages that were received, also those of this client
+    outages: int  #: connections that were lost
 
     def start(self, client: BrokerClient) -> None:
         """Connect, and connect again after each loss."""

@@ -45,7 +45,7 @@ class BrokeredHub(LocalHub):
         self._link = self._last = 0  # the link, or 0 if no connection is open; the last link
         self._sequence = 0
         self._shared: dict[str, SharedTopic] = {}
-        self._unreturned = UnreturnedMessages()
+        self.unreturned = UnreturnedMessages()
         self._watch = LinkWatch()
         self._answers = StateAnswers()
         self._tick = LoopingCall(self._check)
@@ -91,8 +91,8 @@ class BrokeredHub(LocalHub):
             return
         kind = wire.Kind.MESSAGE if frame.kind is Kind.MESSAGE else wire.Kind.LEFT
         sequence = self._publish(kind, number=frame.number, topic=topic, payload=frame.payload)
-        self._unreturned.add(sequence, topic, frame)
-        if self._unreturned.bytes > UNRETURNED:
+        self.unreturned.add(sequence, topic, frame)
+        if self.unreturned.bytes > UNRETURNED:
             self._cut("it does not return messages quickly enough")
 
     def restore_without_source(self, one: Subscription) -> None:
@@ -196,7 +196,7 @@ class BrokeredHub(LocalHub):
             return
         if link not in shared.links:
             return
-        if link == self._link and not self._unreturned.returned(message.sequence):
+        if link == self._link and not self.unreturned.returned(message.sequence):
             return  # it has been delivered already
         if kind is wire.Kind.MESSAGE:
             shared.nodes[number] = link
@@ -316,7 +316,7 @@ class BrokeredHub(LocalHub):
 
     def _deliver_unreturned(self, topic: str) -> None:
         """Deliver messages that have not returned to the own nodes. They are ignored when they return."""
-        for frame in self._unreturned.take(topic):
+        for frame in self.unreturned.take(topic):
             self.send_to_all(topic, frame)
 
     def _check(self) -> None:

@@ -64,6 +64,7 @@ class RedisBroker:
         self.login = login
         self.name = name
         self.work = work
+        self.published = self.arrived = self.outages = 0
         self._connect = connect
         self._client: BrokerClient | None = None
         self._connection: RedisConnection | None = None
@@ -82,12 +83,14 @@ class RedisBroker:
     def publish(self, message: bytes) -> None:
         """As Broker."""
         if self._connection is not None:
+            self.published += 1
             self._connection.publish(message)
 
     def drop(self, reason: str) -> None:
         """As Broker."""
         if (connection := self._connection) is not None:
             self._connection = None
+            self.outages += 1
             connection.abort()
             self._later()
 
@@ -120,6 +123,7 @@ class RedisBroker:
 
     def received(self, message: bytes) -> int:
         """A message of the channel. Returns its cost."""
+        self.arrived += 1
         return self._client.received(message) if self._client is not None else 1
 
     def lost(self, connection: RedisConnection, reason: str) -> None:
@@ -128,6 +132,7 @@ class RedisBroker:
             return
         if self._connection is connection:
             self._connection = None
+            self.outages += 1
             self._later()
             self._client.closed(f"the bus {self.name} is disconnected: {reason}")
         elif connection.is_current:

@@ -13,6 +13,7 @@ class UnreturnedMessages:
 
     def __init__(self) -> None:
         self.bytes = 0  #: of all, with OVERHEAD for each
+        self.taken = 0  #: messages that were removed by `take`: other daemons may not have them
         self._queue: deque[tuple[int, str, Frame]] = deque()
 
     def add(self, sequence: int, topic: str, frame: Frame) -> None:
@@ -31,6 +32,7 @@ class UnreturnedMessages:
         """Remove all of a topic, and return them."""
         frames = [frame for _, name, frame in self._queue if name == topic]
         self._queue = deque(entry for entry in self._queue if entry[1] != topic)
+        self.taken += len(frames)
         for frame in frames:
             self._count(frame, -1)
         return frames

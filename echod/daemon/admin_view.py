@@ -247,6 +247,7 @@ class DaemonView:
             readers_ended=figures["readers_ended"],
             workers=sum(one["serving"] for one in daemon.workers.status()) if daemon.workers is not None else 0,
             workers_ended=figures["workers_ended"],
+            bus=None if daemon.bus is None else daemon.bus.status(),
             reloads=daemon.reloads.counts,
             last_reload_took=daemon.reloads.last is None or not daemon.reloads.last.errors,
         )

@@ -56,6 +56,7 @@ class ProcessMetrics:
     last_reload_took: bool  #: whether the last one was not refused
     workers: int = 0  #: worker processes that serve; 0 without workers
     workers_ended: int = 0  #: worker processes that were killed, or that failed
+    bus: Mapping[str, Any] | None = None  #: the status of the bus; None without one
 
 
 class MetricsCollector(Collector):
@@ -136,6 +137,8 @@ class MetricsCollector(Collector):
         yield CounterMetricFamily(
             "echod_workers_ended", "Worker processes that ended unexpectedly.", figures.workers_ended
         )
+        if figures.bus is not None:
+            yield from _of_the_bus(figures.bus)
         reloads = CounterMetricFamily("echod_reloads", "Reloads of the configuration.", labels=("verdict",))
         for verdict, count in figures.reloads.items():
             reloads.add_metric((verdict,), count)
@@ -146,6 +149,16 @@ class MetricsCollector(Collector):
         built = GaugeMetricFamily("echod_build_info", "The running version.", labels=("version", "python"))
         built.add_metric((VERSION, platform.python_version()), 1)
         yield built
+
+
+def _of_the_bus(bus: Mapping[str, Any]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("echod_bus_connected", "1 if the bus is connected, else 0.", int(bus["connected"]))
+    yield CounterMetricFamily("echod_bus_outages", "Connections to the bus that were lost.", bus["outages"])
+    yield CounterMetricFamily("echod_bus_messages_sent", "Messages sent to the bus.", bus["sent"])
+    yield CounterMetricFamily("echod_bus_messages_received", "Messages received from the bus.", bus["received"])
+    yield CounterMetricFamily(
+        "echod_bus_messages_unconfirmed", "Messages that the bus did not return.", bus["unconfirmed"]
+    )
 
 
 def exposition(figures: Collector, accept: str) -> tuple[Iterator[bytes], str]:

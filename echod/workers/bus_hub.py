@@ -88,7 +88,15 @@ class HubLife:
 
     def status(self) -> dict[str, Any]:
         """The state of the bus, as the admin interface shows it."""
-        return {"url": self._url, "connected": self._hub.is_connected}
+        broker = self._hub.broker
+        return {
+            "url": self._url,
+            "connected": self._hub.is_connected,
+            "outages": broker.outages,
+            "sent": broker.published,
+            "received": broker.arrived,
+            "unconfirmed": self._hub.unreturned.taken,
+        }
 
 
 def attach(hub: BrokeredHub | None, bus: Bus, daemon: Daemon) -> None:

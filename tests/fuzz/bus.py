@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from echod.bus import resp
 from echod.bus.frames import Frame, Kind, encoded
 from tests.bus import Processes
 from tests.fuzz.draw import Draw
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, assert_plain
 
 TOPICS: Final = ("topic", "other", "")
 
@@ -66,4 +67,45 @@ def _attempt(data: bytes) -> bool:
     return accepted
 
 
-TARGETS: Final = (Target("bus", "replicas that are equal, and a hub without the broken process", lambda: _attempt),)
+LARGEST: Final = 200
+
+
+def _flat(reply: object) -> object:
+    """A reply that can be compared: an error is its text."""
+    return [_flat(one) for one in reply] if isinstance(reply, list) else repr(reply)
+
+
+def _replies(*parts: bytes) -> tuple[list[object], str]:
+    """The replies in parts of a stream, and the reason for its end."""
+    decoder, found = resp.Decoder(LARGEST), []
+    try:
+        for part in parts:
+            decoder.add(part)
+            found += [_flat(one) for one in decoder.replies()]
+    except resp.WrongReply as error:
+        return found, str(error)
+    return found, ""
+
+
+def _read(data: bytes) -> bool:
+    draw = Draw(data)
+    at, stream = draw.byte(), data[1:]
+    whole, wrong = _replies(stream)
+    parts, wrong_in_parts = _replies(stream[:at], stream[at:])
+    assert_plain(wrong or "none")
+    if not wrong and not wrong_in_parts:
+        assert whole == parts, "the replies depend on the parts"
+    shorter = min(len(whole), len(parts))
+    assert whole[:shorter] == parts[:shorter], "the replies before an error depend on the parts"
+    return bool(whole) and not wrong
+
+
+TARGETS: Final = (
+    Target("bus", "replicas that are equal, and a hub without the broken process", lambda: _attempt),
+    Target(
+        "bus-replies",
+        "replies of a server that do not depend on the parts in which they arrive, or one line",
+        lambda: _read,
+        (b"\r\n", b"$5\r\nhello\r\n", b"*2\r\n", b">3\r\n", b"%1\r\n", b":1\r\n", b"_\r\n", b"#t\r\n", b"-ERR no\r\n"),
+    ),
+)

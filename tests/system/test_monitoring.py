@@ -21,6 +21,8 @@ KUBERNETES: Final = TOP / "examples" / "kubernetes"
 CONFIG: Final = """
 [admin]
 listen = ["tcp://127.0.0.1:0"]
+[bus]
+url = "redis://127.0.0.1:1/0"
 [services.echo]
 listen = ["tcp://127.0.0.1:0"]
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -220,6 +221,37 @@ def test_members_talk_on_without_the_broker_and_read_nothing_twice(how: str, wor
         assert eventually(lambda: any({"a", "b", "c"} <= set(re.findall(r"\w+", line)) for line in a.lines()))
 
 
+def written(redis: RedisServer, *words: bytes) -> bytes:
+    """The first line of the server's reply to a command."""
+    with socket.create_connection(("127.0.0.1", redis.port), SECONDS) as connection:
+        connection.sendall(command(*words))
+        return connection.makefile("rb").readline()
+
+
+@pytest.mark.parametrize("full", ["memory", "disk"])
+def test_a_server_without_room_for_keys_still_carries_all_lines(full: str) -> None:
+    """It refuses each write of a key. The bus writes none: no member is notified, and none misses or repeats a line."""
+    lines = ("maxmemory-policy noeviction",) if full == "memory" else ("save 1 1",)
+    with RedisServer(*lines) as redis, connected(config(redis)) as (first, second):
+        a, b = Member(first, "a"), Member(second, "b")
+        meet(a, b)
+        if full == "memory":
+            assert written(redis, b"CONFIG", b"SET", b"maxmemory", b"1mb") == b"+OK\r\n"
+            error = b"-OOM "
+        else:
+            shutil.rmtree(redis.dir)  # it cannot save, and then accepts no key
+            error = b"-MISCONF "
+        assert eventually(lambda: written(redis, b"SET", b"key", b"value").startswith(error))
+        for number in range(100):
+            a.say(f"full {number}")
+        assert eventually(lambda: b.has("a: full 99")), b.lines()
+        assert [line for line in b.lines() if ": full " in line] == [f"a: full {number}" for number in range(100)]
+        assert written(redis, b"SET", b"key", b"value").startswith(error)
+        assert not a.has(APART)
+        assert not b.has(APART)
+        assert re.search(r"bus: redis://\S+, connected\n", plain(first)), plain(first)
+
+
 @pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
 def test_a_daemon_that_stops_leaves_before_it_ends(workers: int) -> None:
     with RedisServer() as redis, connected(config(redis, workers=workers)) as (first, second):
@@ -261,6 +293,7 @@ def test_the_log_names_the_reason_once() -> None:
         redis.start()
         assert eventually(lambda: daemon.log().count("is connected") == 2)
         assert daemon.log().count("cannot be used") == 1
+        assert "/3, connected; it was lost 1 time\n" in plain(daemon)
 
 
 def test_the_log_has_plain_words_for_a_reset() -> None:

@@ -67,6 +67,22 @@ def test_the_end_of_a_connection_is_named_in_the_words_of_the_system(name: str) 
     assert client.said == ["the bus redis://r is connected"]
     connection.connectionLost(Failure(ENDS[name][0]))
     assert client.ends == [f"the bus redis://r is disconnected: {ENDS[name][1]}"]
+    assert connection._broker.outages == 1
+
+
+def test_messages_and_outages_are_counted() -> None:
+    _client, factory, _attempt = begun()
+    connection = factory.buildProtocol(None)
+    broker = connection._broker
+    broker.publish(b"without a connection")
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(SUBSCRIBED)
+    broker.publish(b"hello")
+    connection.dataReceived(b">3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$5\r\nhello\r\n")
+    assert (broker.published, broker.arrived, broker.outages) == (1, 1, 0)
+    broker.drop("it does not respond")
+    broker.drop("again")
+    assert broker.outages == 1
 
 
 REFUSALS = {

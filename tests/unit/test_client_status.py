@@ -82,4 +82,6 @@ def test_lost_lines_are_counted_from_the_start(capfd):
 
 def test_a_bus_has_a_line(capfd):
     assert "bus: redis://h:6379/0, connected" in printed(capfd, bus={"url": "redis://h:6379/0", "connected": True})
+    lost = {"url": "redis://h:6379/0", "connected": True, "outages": 2}
+    assert "bus: redis://h:6379/0, connected; it was lost 2 times" in printed(capfd, bus=lost)
     assert r"bus: \x1b, not connected" in printed(capfd, bus={"url": "\x1b", "connected": False})

@@ -52,7 +52,9 @@ def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Ite
         yield line(f"the last reload was refused: {'; '.join(last['errors'])}", ALARM)
     if (bus := status.get("bus")) is not None:
         state, style = ("connected", QUIET) if bus["connected"] else ("not connected", ALARM)
-        yield line(f"bus: {bus['url']}, {state}", style)
+        outages = int(bus.get("outages", 0))
+        times = f"; it was lost {counted(outages, 'time', 'times')}" if outages else ""
+        yield line(f"bus: {bus['url']}, {state}{times}", style)
     for one in status.get("awaited", ()):
         yield line(f"waiting for {one['address']} ({one['service']}): {one['error']}", ALARM)
     if lost := status["lines_lost"] + status["events_lost"]:
