@@ -43,6 +43,7 @@ class Client:
         self.is_open = False
         self.hub = None
         self.ended = Deferred()
+        self.published = self.arrived = self.outages = 0
 
     def start(self, client):
         self.hub = client
