@@ -4,6 +4,7 @@ import doctest
 import inspect
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -143,6 +144,14 @@ def test_the_chinese_readme_has_the_commands_figures_and_links_of_the_english_on
 def figures(readme: str) -> str:
     """A README without its blocks and the targets of its links."""
     return re.sub(r"(?ms)^```.*?^```$|\]\([^)]*\)|<[^>]*>", "", readme)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in PAGES if name.startswith("docs/zh/")))
+def test_a_page_in_two_languages_links_to_the_other_one_at_its_top(name):
+    english = Path(name.replace("docs/zh/", "docs/"))
+    for page, other, word in ((Path(name), english, "English"), (english, Path(name), "中文")):
+        link = os.path.relpath(other, page.parent)
+        assert f"[{word}]({link})" in PAGES[str(page)].splitlines()[:4], page
 
 
 def test_the_page_of_the_daemon_lists_its_exit_codes():
