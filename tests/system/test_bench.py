@@ -79,8 +79,11 @@ def stream_that(answers):
 
 
 @contextmanager
-def datagrams_that(answers):
-    """A server that sends the datagrams that `answers` makes from each datagram's number in order."""
+def datagrams_that(answers, seen=None):
+    """A server that sends the datagrams that `answers` makes from each datagram's number in order.
+
+    Its clients are added to `seen`.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.settimeout(0.05)
@@ -93,6 +96,8 @@ def datagrams_that(answers):
                     data, address = bound.recvfrom(65536)
                 except TimeoutError:
                     continue
+                if seen is not None:
+                    seen.add(address)
                 for answer in answers(count, data):
                     bound.sendto(answer, address)
                 count += 1
@@ -250,6 +255,19 @@ def test_a_wrong_datagram_is_detected(load, answers):
         done = load("datagram", port)
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
+
+
+def test_more_flows_than_open_files_share_sockets(built, load):
+    seen = set()
+    options = ["datagram", "--flows=150", "--depth=8", "--seconds=0.3", "--warm=0"]
+    with datagrams_that(lambda _count, data: [data], seen) as port:
+        limited = ["sh", "-c", 'ulimit -n 160; exec "$@"', "sh", str(built / "load"), *options, f"--port={port}"]
+        done = subprocess.run(
+            limited, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+        )
+    assert verified(done)["messages"] > 150
+    assert len(seen) == 150
+    assert len({number for _, number in seen}) == 60, "the sockets, by their ports"
 
 
 def test_a_lost_datagram_is_counted_and_is_not_an_error(load):
