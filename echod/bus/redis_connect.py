@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from twisted.internet.protocol import Factory
 from echod.bus.redis_broker import CONNECTED, Connect
 from echod.escaping import escaped, system_error
 
+PACKAGES: Final = "/usr/local/lib/echod"  #: where the Debian package finds further Python packages
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -45,7 +47,8 @@ def tls_options(host: str, *, tls: bool, ca: Path | None) -> Any:
     try:
         from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
     except ImportError:
-        raise UnusableTls("bus: rediss:// needs pyOpenSSL: pip install pyopenssl") from None
+        where = f"--no-deps --target {PACKAGES} " if PACKAGES in sys.path else ""
+        raise UnusableTls(f"bus: rediss:// needs pyOpenSSL: pip install {where}pyopenssl") from None
     more: dict[str, Any] = {}
     if pem is not None:
         try:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.balanced import BALANCER, ECHO, EXAMPLES, READY, SERVERS, VISITORS, WHOAMI, Visits, balancer, haproxy
 from tests.chaos.network import CLIENT4, LINK, SERVER4, Network, joined
-from tests.daemon import SECONDS, Daemon, environment, eventually
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
 from tests.system_wide.others import file, said, tool
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools]
@@ -234,6 +234,30 @@ def machines(switch: Network, *hosts: str) -> Iterator[list[Network]]:
             machine.add(f"{host}/24", device=LINK)
             made.append(machine)
         yield made
+
+
+def test_keepalived_accepts_the_configuration_of_ipvs(tmp_path: Path) -> None:
+    """It is not run: that needs the module ip_vs of the kernel. A wrong word in it is found."""
+    keepalived = tool("keepalived")
+    assert run(keepalived, "-t", "-f", EXAMPLES / "ipvs.conf").returncode == 0
+    wrong = tmp_path / "ipvs.conf"
+    wrong.write_text((EXAMPLES / "ipvs.conf").read_text("utf-8").replace("lvs_sched sh ", "lvs_sched shh "))
+    assert run(keepalived, "-t", "-f", wrong).returncode != 0
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_echoctl_gets_past_an_address_that_refuses(scheme: str, tmp_path: Path) -> None:
+    """A name has two addresses, and one of them refuses. The file of names is in a mount namespace of the client."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.2 servers.example\n127.0.0.3 servers.example\n")
+    mounted = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
+    for ready in ("127.0.0.2", "127.0.0.3"):
+        with Daemon(f'[services.whoami]\nlisten = ["{scheme}://{ready}:0"]\n') as daemon:
+            _host, port = daemon.inet("whoami", scheme)
+            done = run(*mounted, *ECHOCTL, "send", f"{scheme}://servers.example:{port}", "x")
+        assert done.returncode == 0, done
+        facts = json.loads(done.stdout)
+        assert (facts["local_address"], facts["local_port"]) == (ready, port)
 
 
 def test_keepalived_moves_the_address_to_the_machine_that_is_ready(tmp_path: Path) -> None:
