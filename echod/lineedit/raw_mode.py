@@ -81,9 +81,11 @@ class KeyByKey:
 
     def _stop(self, number: int, _frame: object) -> None:
         """Restore the terminal, then let the signal do what it does by default."""
-        self._restore()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        try:
+            self._restore()
+        finally:  # `leave` may raise, such as RuntimeError if the signal interrupted a write to the same stream
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         # The process continues here. It was not stopped if its group is orphaned.
         signal.signal(number, self._stop)
         self._continued()

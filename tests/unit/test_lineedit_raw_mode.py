@@ -1,0 +1,29 @@
+"""The terminal's modes, on a terminal of the test."""
+
+import sys
+
+from tests.daemon import run
+
+LEAVES = """
+import os, pty, signal, termios
+from echod.lineedit.raw_mode import KeyByKey
+
+def leave():
+    raise RuntimeError("reentrant call")
+
+ours, theirs = pty.openpty()
+before = termios.tcgetattr(theirs)
+pid = os.fork()
+if pid == 0:
+    KeyByKey(theirs, leave=leave).begin()
+    os.kill(os.getpid(), signal.SIGHUP)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGHUP
+assert termios.tcgetattr(theirs) == before
+"""
+
+
+def test_a_signal_ends_the_process_also_if_leave_fails():
+    """Such as a write to a stream whose own write the signal interrupted."""
+    ended = run(sys.executable, "-c", LEAVES)
+    assert (ended.returncode, ended.stderr) == (0, b"")
