@@ -1,6 +1,8 @@
 """Measure a chat room: `python -m bench.chat`. One daemon runs; its members share one process on the same machine.
 
 1. A thousand members in one room, and a hundred messages a second. `--workers 2`: only this, and over two workers.
+   `--bus URL`: and over two daemons. `--machines`: and over two daemons and a Redis server, each in its own network
+   namespace; it needs root.
 2. A hundred members; then the same with fifty more members that do not read.
 
 It prints the processor time per delivery (a message to one member), the time from sending to reading, the missing
@@ -21,6 +23,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Final
+
+from bench.two_machines import inside, two_machines
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 CONFIG: Final = """
@@ -95,15 +99,18 @@ class Crowd:
 
 
 @contextmanager
-def daemon(workers: int, bus: str = "") -> Iterator[tuple[int, str]]:
-    """Run a daemon; yields its process and the path of its chat socket. `bus` is a URL that it shares with others."""
+def daemon(workers: int, bus: str = "", machine: str = "") -> Iterator[tuple[int, str]]:
+    """Run a daemon; yields its process and the path of its chat socket. `bus` is a URL that it shares with others.
+
+    `machine` is the network namespace that it runs in.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/chat.sock"
         config = Path(folder) / "echod.toml"
         shared = f'[bus]\nurl = "{bus}"\n' if bus else ""
         config.write_text(CONFIG.replace("{path}", path).replace("{workers}", f"{workers}") + shared)
         words = [sys.executable, "-m", "echod", "--config", str(config)]
-        with Popen(words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
+        with Popen(inside(machine, words) if machine else words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
             assert process.stderr is not None
             while b" ready:" not in process.stderr.readline():
                 pass
@@ -120,11 +127,13 @@ def processes_of(pid: int) -> list[str]:
 
 def seconds_of(pid: int) -> float:
     """Processor time of a daemon and its workers so far, in seconds (proc(5))."""
-    ticks = 0
-    for one in processes_of(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS
+    return sum(map(own_seconds, processes_of(pid)))
+
+
+def own_seconds(pid: str) -> float:
+    """Processor time of one process so far, in seconds (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory_of(pid: int) -> float:
@@ -134,20 +143,35 @@ def memory_of(pid: int) -> float:
 
 
 def measure(
-    what: str, members: int, deaf: int, seconds: float, rate: int, size: int, workers: int = 1, bus: str = ""
+    what: str,
+    members: int,
+    deaf: int,
+    seconds: float,
+    rate: int,
+    size: int,
+    workers: int = 1,
+    bus: str = "",
+    machines: Sequence[str] = ("", ""),
+    server: int = 0,
 ) -> None:
-    """Run one measurement and print its figures. With a bus, the members are those of two daemons."""
+    """Run one measurement and print its figures. With a bus, the members are those of two daemons.
+
+    `machines` are their network namespaces. `server` is the process of the bus, whose time is printed as well.
+    """
     with ExitStack() as stack:
-        daemons = [stack.enter_context(daemon(workers, bus)) for _ in range(2 if bus else 1)]
+        daemons = [stack.enter_context(daemon(workers, bus, one)) for one in machines[: 2 if bus else 1]]
         pids, places = zip(*daemons, strict=True)
         time.sleep(JOINED if bus else 0)
         empty = sum(map(memory_of, pids))
         mute = [Member(places[0], False) for _ in range(deaf)]
         crowd = Crowd(places, members)
         crowd.read(time.perf_counter() + 3)
+        every = [one for pid in pids for one in processes_of(pid)] + [str(server)] * bool(server)
+        each = [own_seconds(one) for one in every]
         before, joined = sum(map(seconds_of, pids)), sum(map(memory_of, pids))
         sent = crowd.talk(seconds, rate, size)
         used = sum(map(seconds_of, pids)) - before
+        each = [own_seconds(one) - old for one, old in zip(every, each, strict=True)]
         crowd.read(time.perf_counter() + 2)
         wanted = sent * (members - 1)
         came = sum(one.lines for one in crowd.members)
@@ -155,6 +179,10 @@ def measure(
         print(what)
         print(f"  {sent} messages of {size} bytes, {sent / seconds:.0f} a second; {came} of {wanted} deliveries")
         print(f"  processor time per delivery: {used / wanted * 1e6:.2f} µs, {used / seconds:.0%} of one processor")
+        if bus:
+            shares = [f"{one / seconds:.1%}" for one in each]
+            others = f"; the server of the bus {shares.pop()}" if server else ""
+            print(f"  processor time of each process of the daemons: {', '.join(shares)}{others}")
         print(f"  from sending to reading: median {times[len(times) // 2] * 1e3:.1f} ms,", end=" ")
         print(f"p99 {times[len(times) * 99 // 100] * 1e3:.1f} ms, longest {times[-1] * 1e3:.1f} ms")
         end = sum(map(memory_of, pids))
@@ -170,6 +198,9 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=10.0, help="length of each run")
     arguments.add_argument("--workers", type=int, default=1, help="measure the first room with this many workers too")
     arguments.add_argument("--bus", default="", metavar="URL", help="measure the first room over two daemons too")
+    arguments.add_argument(
+        "--machines", action="store_true", help="measure it over two daemons and Redis in network namespaces too"
+    )
     options = arguments.parse_args()
     seconds = options.seconds
     measure("1,000 members", 1000, 0, seconds, 100, 80)
@@ -178,7 +209,11 @@ def main() -> None:
     if options.bus:
         what = f"1,000 members over two daemons of {options.workers} each"
         measure(what, 1000, 0, seconds, 100, 80, options.workers, options.bus)
-    if options.workers > 1 or options.bus:
+    if options.machines:
+        what = f"1,000 members over two machines of {options.workers} each, and a third one with Redis"
+        with two_machines() as (machines, url, server):
+            measure(what, 1000, 0, seconds, 100, 80, options.workers, url, machines, server)
+    if options.workers > 1 or options.bus or options.machines:
         return
     measure("100 members", 100, 0, seconds, 100, 4000)
     measure("100 members, and 50 that do not read", 100, 50, seconds, 100, 4000)
