@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import pytest
 
 from echod.config.loading import load
 from echod.services.registry import kinds
-from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port
+from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 
 DOCS = TOP / "docs"
 PROGRAMS = {
@@ -104,12 +105,30 @@ class Shell:
         self._process.communicate(timeout=SECONDS)
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has the address ::1."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def has_namespaces() -> bool:
+    """Whether an ordinary user may make a network namespace, and bring its loopback up."""
+    found = shutil.which("unshare") and shutil.which("ip")
+    return found is not None and run("unshare", "-rn", "ip", "link", "set", "lo", "up").returncode == 0
+
+
 @pytest.fixture
 def shell(request, tmp_path) -> Iterator[Shell]:
     """A shell in a copy of examples/lessons/, and a daemon that serves etc/echod.toml; both on free ports."""
     page = PAGES[request.param]
     if re.search(r"\bss -", "".join(command for command, _ in commands(page))) and shutil.which("ss") is None:
         pytest.skip("the page uses ss of iproute2")
+    if "::1" in page and not has_ipv6():
+        pytest.skip("the page uses ::1, which this machine does not have")
     ports = sorted(set(PORT.findall(page + SHIPPED)))
     first = free_port(count=len(ports))
     used = {port: str(first + number) for number, port in enumerate(ports)}
@@ -137,6 +156,8 @@ def test_the_commands_of_a_page_print_what_the_page_has(shell, request):
     for command, output in commands(PAGES[request.node.callspec.params["shell"]]):
         if command.startswith("ss ") and shutil.which("ss") is None:
             continue  # iproute2 is not installed
+        if command.startswith("unshare ") and not has_namespaces():
+            continue  # user namespaces are not permitted, or iproute2 is not installed
         shell.type(command, output)
 
 
