@@ -45,7 +45,7 @@ def draw(language: Language) -> Drawing:
     drawing.text(
         325,
         321,
-        t("an abstract name: no file, begins with a zero byte", "抽象名字：以零字节开头，没有文件"),
+        t("abstract name: no file, begins with a zero byte", "抽象名字：以零字节开头，没有文件"),
         "kernel",
         "middle",
     )
