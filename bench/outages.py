@@ -1,4 +1,4 @@
-"""What members of a room over two daemons notice when Redis fails for ten seconds: `python -m bench.outages`.
+"""Failures of Redis for ten seconds, as the members of a room over two daemons notice them: `python -m bench.outages`.
 
 Two members of the first daemon and one of the second send ten lines a second each. The server is stopped, killed,
 paused (SIGSTOP), or its memory is full. It prints a table in Markdown: notices, and lines that were lost or came twice.
