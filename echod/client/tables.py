@@ -6,12 +6,13 @@ and never parsed as rich's markup: `[red]` in a name stays as it is.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +26,11 @@ INDENT: Final = 4  #: columns before the figures of a record
 HEADING, ALARM, QUIET = "bold", "red", ""
 
 Row = Sequence[str]
+
+_WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6"
+_OPEN, _CLOSE = "（《「“", "，。、；：！？）》」”…"
+_UNITS: Final = re.compile(rf"[{_OPEN}]*(?:[^\s{_WIDE}{_OPEN}{_CLOSE}]+|.)[{_CLOSE}]*\s*", re.DOTALL)
+"""Parts of a text that stay on one line: a word, or a Han character, with the marks before and after it."""
 
 
 def screen(color: str, *, live: bool = False) -> Console:
@@ -60,9 +66,14 @@ def line(text: str, style: str = QUIET) -> Text:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text wrapped to `width` columns."""
-    found = Text(escaped(text)).wrap(Console(width=width), width)
-    return [part.plain.rstrip() for part in found]
+    """A text wrapped to `width` columns: after a space, and between Han characters, but not before their commas."""
+    found = [""]
+    for unit in _UNITS.findall(escaped(text)):
+        for piece in [unit] if cell_len(unit.rstrip()) <= width else chop_cells(unit, width):
+            if found[-1] and cell_len(found[-1] + piece.rstrip()) > width:
+                found.append("")
+            found[-1] += piece
+    return [part.rstrip() for part in found]
 
 
 def table(headings: Row, rows: Sequence[Row]) -> Table:

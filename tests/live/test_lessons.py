@@ -240,6 +240,12 @@ WRONG = {
         "while True:\n client.sendto(b'done ' + b' '.join(words), to)\n",
         "Replies arrive twice and late",
     ),
+    "does not wait for thanks": (
+        10,
+        "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM)\n"
+        "for data in (b'get 1', b'done socket'): client.sendto(data, ('127.0.0.1', int(sys.argv[1])))",
+        "this datagram was lost. Expected done again",
+    ),
     "sends garbage": (
         10,
         "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM)\n"

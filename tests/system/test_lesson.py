@@ -69,6 +69,12 @@ def test_a_failure_gives_the_next_hint_and_escapes_what_arrived(lesson):
     assert found["hint"].startswith("提示 3/3：")
 
 
+def test_a_hint_that_is_shown_during_an_attempt_is_kept(lesson):
+    hints = f"import subprocess; subprocess.run([{str(ECHOCTL)!r}, 'lesson', '2', '--hint'])"
+    assert b"hint 1 of 3" in lesson("1", "--", sys.executable, "-c", hints).stdout
+    assert lesson("2", "--hint").stdout.startswith(b"hint 2 of 3: ")
+
+
 def test_a_progress_that_cannot_be_used_is_one_line_and_the_lesson_continues(lesson, tmp_path):
     (tmp_path / "echod").write_text("")
     ended = lesson("1", "--", sys.executable, SOLUTION)

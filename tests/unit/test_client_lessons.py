@@ -1,5 +1,6 @@
 """The texts of the exercises, the language, and the file of the progress."""
 
+import ast
 import json
 import os
 import pkgutil
@@ -66,6 +67,17 @@ def test_the_exercises_are_those_of_the_ten_lessons():
     assert [one.number for one in EXERCISES] == list(range(1, LESSONS + 1))
     assert all(len(one.hints) == 3 for one in EXERCISES)
     assert len({one.page for one in EXERCISES}) == LESSONS
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_lines_of_a_hint_after_its_first_are_python(language):
+    programs = [hint.of(language).partition("\n")[2] for one in EXERCISES for hint in one.hints]
+    assert len([ast.parse(program) for program in programs if program]) >= 8
+
+
+def test_an_empty_value_of_a_statement_is_nothing():
+    statement = Statement(Text("{received} arrived", "收到 {received}"), {"received": ""})
+    assert [statement.of("en"), statement.of("zh")] == ["nothing arrived", "收到 空内容"]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -80,3 +80,10 @@ def test_an_address_keeps_its_end():
 def test_text_is_wrapped_by_its_drawn_width():
     assert wrapped("one two three", 8) == ["one two", "three"]
     assert max(map(wcswidth, wrapped("回声 服务 回声 服务", 10))) <= 10
+    assert wrapped("a" * 10, 4) == ["aaaa", "aaaa", "aa"]
+
+
+def test_chinese_text_is_wrapped_between_characters_and_not_before_a_comma():
+    assert wrapped("连接 127.0.0.1 的端口，发送", 10) == ["连接", "127.0.0.1", "的端口，发", "送"]
+    assert wrapped("一二三四五，六", 10) == ["一二三四", "五，六"]
+    assert wrapped("一二三四（五六）", 10) == ["一二三四", "（五六）"]

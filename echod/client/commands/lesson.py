@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from echod.client.lessons import progress
@@ -162,8 +163,9 @@ class Lesson:
         record = self._records[exercise.number]
         at = min(record.hints, len(exercise.hints) - 1)
         record.hints = at + 1
-        hint = exercise.hints[at].of(self._language)
-        return HINT.of(self._language, number=at + 1, all=len(exercise.hints), hint=hint)
+        first, *program = exercise.hints[at].of(self._language).split("\n")
+        head = HINT.of(self._language, number=at + 1, all=len(exercise.hints), hint=first)
+        return "\n".join([head, *program])
 
     def _print_hint(self) -> None:
         exercise = EXERCISES[self._arguments.number - 1]
@@ -211,7 +213,9 @@ class Lesson:
         self._say(f"| {clipped(text, SHOWN)}")
 
     def _over(self, exercise: Exercise, wrong: Statement | None) -> None:
-        """Print and store the verdict."""
+        """Print and store the verdict. Another terminal may have shown hints since the start of the attempt."""
+        with suppress(Unusable):  # reported at the start
+            self._records = progress.read(self._path, len(EXERCISES))
         language, record = self._language, self._records[exercise.number]
         record.attempts = min(record.attempts + 1, progress.MOST)
         record.passed = record.passed or wrong is None

@@ -128,8 +128,8 @@ class AttemptRun:
         if self._verdict:
             return
         if self._program is None:
-            self._attempt.run_begins()
             self.note(RUN_AGAIN)
+            self._attempt.run_begins()
         elif self._program.code is not None:
             self._start_again()
         else:
@@ -167,8 +167,8 @@ class AttemptRun:
 
     def _start_again(self) -> None:
         self._runs_again = False
-        self._attempt.run_begins()
         self.note(RUNS_AGAIN)
+        self._attempt.run_begins()
         self._start_program()
 
     def _begin_restart(self) -> None:

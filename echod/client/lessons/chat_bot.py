@@ -154,6 +154,12 @@ class Bot(Wire):
             self._attempt.stage.failed(LEFT, **self._values())
 
 
+PROGRAM: Final = """\
+for line in client.makefile("r", encoding="utf-8", newline="\\n"):
+    if line.startswith("ping "):
+        client.sendall(line.replace("ping", "pong", 1).encode())"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=6,
     page="operator-and-chat",
@@ -175,10 +181,7 @@ EXERCISE: Final = Exercise(
             'client.makefile("r", encoding="utf-8", newline="\\n") does that: a loop over it returns whole lines.',
             'client.makefile("r", encoding="utf-8", newline="\\n") 可以做到：对它循环，得到的是完整的行。',
         ),
-        Text(
-            'for line in lines: if line.startswith("ping "): client.sendall(line.replace("ping", "pong", 1).encode())',
-            'for line in lines: if line.startswith("ping "): client.sendall(line.replace("ping", "pong", 1).encode())',
-        ),
+        Text(f"After the connection:\n{PROGRAM}", f"连接之后：\n{PROGRAM}"),
     ),
     begin=Attempt,
 )

@@ -101,6 +101,13 @@ class Client(Wire):
             attempt.stage.passed()
 
 
+PROGRAM: Final = """\
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+client.sendall("Anna".encode())
+print(client.recv(1024).decode())
+client.close()"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=1,
     page="socket",
@@ -120,12 +127,7 @@ EXERCISE: Final = Exercise(
             'sendall takes bytes: "Anna".encode(). recv(1024) returns bytes, and decode() makes a text of them.',
             'sendall 的参数是字节："Anna".encode()。recv(1024) 返回字节，decode() 把它变成文本。',
         ),
-        Text(
-            'client = socket.create_connection(("127.0.0.1", int(sys.argv[1]))); client.sendall("Anna".encode());'
-            " print(client.recv(1024).decode()); client.close()",
-            'client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))；client.sendall("Anna".encode())；'
-            "print(client.recv(1024).decode())；client.close()",
-        ),
+        Text(f"The program, without its imports:\n{PROGRAM}", f"完整的程序（省略 import）：\n{PROGRAM}"),
     ),
     begin=Attempt,
 )

@@ -110,6 +110,18 @@ class Client(Wire):
             self._attempt.stage.passed()
 
 
+PROGRAM: Final = """\
+def send():
+    client.sendall(bytes(33554432))
+    client.shutdown(socket.SHUT_WR)
+
+threading.Thread(target=send).start()
+received = 0
+while data := client.recv(65536):
+    received += len(data)
+print(received)"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=5,
     page="half-close",
@@ -136,12 +148,7 @@ EXERCISE: Final = Exercise(
             " client.shutdown(socket.SHUT_WR).",
             "在一个线程中发送，在主线程中读取。sendall 之后，该线程调用 client.shutdown(socket.SHUT_WR)。",
         ),
-        Text(
-            "def send(): client.sendall(bytes(33554432)); client.shutdown(socket.SHUT_WR). Then"
-            " threading.Thread(target=send).start(), and add up len(data) while data := client.recv(65536).",
-            "def send(): client.sendall(bytes(33554432)); client.shutdown(socket.SHUT_WR)。然后"
-            " threading.Thread(target=send).start()，并在 while data := client.recv(65536) 循环中累加 len(data)。",
-        ),
+        Text(f"After the connection:\n{PROGRAM}", f"连接之后：\n{PROGRAM}"),
     ),
     begin=Attempt,
 )

@@ -35,6 +35,11 @@ NOT_DONE: Final = Text(
     "{request} was the last datagram; expected done and the {many} words",
     "最后一个数据报是 {request}；应当发送 done 和 {many} 个词",
 )
+DONE_LOST: Final = Text(
+    "your program sent done, and did not wait for the reply: this datagram was lost. Expected done again, until the"
+    " reply thanks",
+    "您的程序发送了 done，却没有等到回复：这个数据报丢失了。应当再次发送 done，直到收到回复 thanks",
+)
 WRONG_REQUEST: Final = Text(
     "your program sent {request}; expected get and a number from 1 to {many}, or done and the {many} words",
     "您的程序发送了 {request}；应当发送 get 和 1 到 {many} 的数字，或者 done 和 {many} 个词",
@@ -73,6 +78,8 @@ class Attempt(Judge):
     def missing(self) -> Statement:
         if not self.count:
             return Statement(NO_DATAGRAM, {})
+        if self.request.startswith(b"done"):
+            return Statement(DONE_LOST, {})
         return Statement(NOT_DONE, {"request": shown(self.request), "many": MANY})
 
     def _check(self) -> None:
@@ -151,7 +158,7 @@ EXERCISE: Final = Exercise(
         ),
         Text(
             "A reply that begins with another number belongs to an earlier request: drop it, and receive again.",
-            "以别的数字开头的回复属于之前的请求：丢掉它，继续接收。",
+            "以别的数字开头的回复属于以前的请求：丢掉它，继续接收。",
         ),
         Text(
             "A function ask(request, start) sends, and receives until a reply starts with start; at TimeoutError it"

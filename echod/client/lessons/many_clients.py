@@ -132,6 +132,12 @@ class Client(Wire):
         self._attempt.stage.failed(CLOSED, client=self._name)
 
 
+PROGRAM: Final = """\
+def serve(client):
+    while data := client.recv(1024):
+        client.sendall(data.upper())"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=4,
     page="many-clients",
@@ -154,10 +160,8 @@ EXERCISE: Final = Exercise(
             "为每个客户端启动一个线程：threading.Thread(target=serve, args=(client,), daemon=True).start()",
         ),
         Text(
-            "def serve(client): while data := client.recv(1024): client.sendall(data.upper()). The main thread only"
-            " calls accept, in a loop.",
-            "def serve(client): while data := client.recv(1024): client.sendall(data.upper())。"
-            "主线程只在循环中调用 accept。",
+            f"The function of a thread. The main thread only calls accept, in a loop:\n{PROGRAM}",
+            f"线程的函数如下；主线程只在循环中调用 accept：\n{PROGRAM}",
         ),
     ),
     begin=Attempt,

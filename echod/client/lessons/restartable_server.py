@@ -165,6 +165,14 @@ class Client(Wire):
             self._served()
 
 
+PROGRAM: Final = """\
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+client, address = server.accept()
+client.makefile().readline()
+client.sendall(b"received")
+client.close()"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=3,
     page="life-of-a-connection",
@@ -192,12 +200,7 @@ EXERCISE: Final = Exercise(
             "先关闭的一方让连接停在 TIME_WAIT 状态，bind 会拒绝这个端口。SO_REUSEADDR 允许重新使用；"
             "socket.create_server 会设置这个选项。",
         ),
-        Text(
-            'server = socket.create_server(("127.0.0.1", int(sys.argv[1]))); client, address = server.accept();'
-            ' client.makefile().readline(); client.sendall(b"received"); client.close()',
-            'server = socket.create_server(("127.0.0.1", int(sys.argv[1])))；client, address = server.accept()；'
-            'client.makefile().readline()；client.sendall(b"received")；client.close()',
-        ),
+        Text(f"The program, without its imports:\n{PROGRAM}", f"完整的程序（省略 import）：\n{PROGRAM}"),
     ),
     begin=Attempt,
     learner_serves=True,

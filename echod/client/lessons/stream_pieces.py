@@ -126,6 +126,14 @@ class Client(Wire):
         self._attempt.judge(self._answer)
 
 
+PROGRAM: Final = """\
+message = b""
+while data := client.recv(1024):
+    message += data
+client.sendall(str(len(message.decode())).encode())
+client.close()"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=2,
     page="stream-and-datagram",
@@ -149,10 +157,7 @@ EXERCISE: Final = Exercise(
             "Collect the bytes, and decode them only once, after the last one: no character is cut then.",
             "先收集字节，等最后一个字节到达之后再一次解码：这样字符不会被切开。",
         ),
-        Text(
-            'data = b"".join(iter(lambda: client.recv(1024), b"")); client.sendall(str(len(data.decode())).encode())',
-            'data = b"".join(iter(lambda: client.recv(1024), b""))；client.sendall(str(len(data.decode())).encode())',
-        ),
+        Text(f"After the connection:\n{PROGRAM}", f"连接之后：\n{PROGRAM}"),
     ),
     begin=Attempt,
 )

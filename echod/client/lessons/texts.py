@@ -26,18 +26,24 @@ class Text(NamedTuple):
         return text.format(**{name: escaped(str(value)) for name, value in values.items()})
 
 
+NOTHING: Final = Text("nothing", "空内容")  #: in place of an empty value
+
+
 class Statement(NamedTuple):
-    """A text with its values, such as what was wrong. A value may be a statement."""
+    """A text with its values, such as what was wrong. A value may be a statement; an empty text becomes `nothing`."""
 
     text: Text
     values: Mapping[str, object]
 
     def of(self, language: Language) -> str:
         """The statement in a language."""
-        values = {
-            name: value.of(language) if isinstance(value, Statement) else value for name, value in self.values.items()
-        }
-        return self.text.of(language, **values)
+        return self.text.of(language, **{name: _value(value, language) for name, value in self.values.items()})
+
+
+def _value(value: object, language: Language) -> object:
+    if isinstance(value, Statement):
+        return value.of(language)
+    return NOTHING.of(language) if value == "" else value
 
 
 def language_of(environ: Mapping[str, str]) -> Language:

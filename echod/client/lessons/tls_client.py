@@ -18,19 +18,20 @@ NAME: Final = "localhost"
 HANDSHAKE: Final = 10.0  #: seconds
 LONGEST: Final = 200  #: bytes of a message
 
-RIGHT: Final = Text("a certificate for localhost", "localhost 的证书")
-OTHER_NAME: Final = Text("a certificate for another name", "另一个名字的证书")
+RIGHT: Final = Text("a certificate for localhost", "一张 localhost 的证书")
+OTHER_NAME: Final = Text("a certificate for another name", "一张属于另一个名字的证书")
 OTHER_AUTHORITY: Final = Text(
-    "a certificate for localhost by an authority that is not in your file", "localhost 的证书，但签发者不在您的文件里"
+    "a certificate for localhost by an authority that is not in your file",
+    "一张 localhost 的证书，但签发者不在您的文件里",
 )
 
 PRESENTED: Final = Text(
     "now the server presents {certificate}: your program must refuse it",
-    "现在服务器出示{certificate}：您的程序必须拒绝",
+    "现在服务器出示{certificate}：您的程序必须拒绝它",
 )
 REFUSED: Final = Text(
     "the server presented a certificate for localhost that your file verifies, and the handshake failed: {error}",
-    "服务器出示了 localhost 的证书，您的文件可以验证它，但握手失败：{error}",
+    "服务器出示了一张 localhost 的证书，您的文件可以验证它，但握手失败：{error}",
 )
 NO_MESSAGE: Final = Text(
     "the handshake is complete; expected a message from your program", "握手已完成；您的程序应当发送一条消息"
@@ -180,6 +181,12 @@ def runs(authority_file: str) -> list[Run]:
     ]
 
 
+PROGRAM: Final = """\
+context = ssl.create_default_context(cafile=sys.argv[2])
+plain = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+client = context.wrap_socket(plain, server_hostname="localhost")"""
+"""Of the last hint."""
+
 EXERCISE: Final = Exercise(
     number=8,
     page="tls",
@@ -205,12 +212,7 @@ EXERCISE: Final = Exercise(
             'context.wrap_socket(client, server_hostname="localhost") 开始 TLS。证书不对时它会抛出错误：'
             "让程序就此结束，什么也不要发送。",
         ),
-        Text(
-            "context = ssl.create_default_context(cafile=sys.argv[2]); client = context.wrap_socket("
-            'socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")',
-            "context = ssl.create_default_context(cafile=sys.argv[2])；client = context.wrap_socket("
-            'socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")',
-        ),
+        Text(f"The connection:\n{PROGRAM}", f"建立连接：\n{PROGRAM}"),
     ),
     begin=Attempt,
     arguments=("port", "ca"),

@@ -154,10 +154,11 @@ EXERCISE: Final = Exercise(
             "带掩码的帧是：0x81，0x80 + 长度，四个字节的掩码，然后是文本的每个字节与掩码异或的结果。",
         ),
         Text(
-            "accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode(); the program of the lesson,"
-            " websocket_client.py, has the rest: print nothing and close if the header has another value.",
-            "accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()；其余部分在本课的程序"
-            " websocket_client.py 中：如果响应头里是别的值，什么也不打印就关闭。",
+            "The program of the lesson, websocket_client.py, has the rest. Print nothing and close if the header has"
+            " another value than this:\n"
+            "accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()",
+            "其余部分在本课的程序 websocket_client.py 中。如果响应头里的值与下面的不同，什么也不打印就关闭：\n"
+            "accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()",
         ),
     ),
     begin=Attempt,
