@@ -16,7 +16,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs linkcheck man picture figures completion changelog release-check release deb clean
+.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs linkcheck man picture recording figures completion changelog release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l bu
 
 picture: $(VENV)/.dev  ## record docs/terminal.svg from a real run of the daemon and its client
 	@$(BIN)/python -m docs.picture
+
+recording: $(VENV)/.dev  ## record the tour of the start page, docs/_static/tour.cast and tour.svg, from a real terminal
+	@$(BIN)/python -m docs.tour
 
 figures: $(VENV)/.runtime  ## draw the pictures of the course, docs/course/*.svg, from their programs and data
 	@$(BIN)/python -m docs.figures
