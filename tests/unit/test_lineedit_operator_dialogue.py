@@ -53,6 +53,12 @@ def test_every_event_is_a_line():
         "-- 3 events are missing here: you read too slowly",
         "-- the daemon closed your session: a\\x1b reload",
     ]
+    view.event({"event": "bus", "time": 0.0, "connected": False})
+    view.event({"event": "bus", "time": 0.0, "connected": True})
+    assert view.shown() == [
+        "-- the connection to other servers is lost: other clients and operators have left",
+        "-- the connection to other servers is restored",
+    ]
     view.event({"event": "something of a later version", "time": 0.0})
     view.hears("something of a later version", 1)
     assert view.shown() == []

@@ -334,6 +334,45 @@ def test_members_join_and_leave_while_their_process_gets_nothing(small):
     assert same(made)
 
 
+def test_members_and_operators_learn_that_other_servers_are_lost_and_restored(processes):
+    made, consoles_made = chats(processes), consoles(processes)
+    anna, bob = Member(made[0]), Member(made[1])
+    operator = Operator(consoles_made[0])
+    processes.settle()
+    anna.heard()
+    bob.heard()
+    for connected in (False, True):
+        made[0].rooms.together(connected)
+        consoles_made[0].queue.together(connected)
+    processes.settle()
+    assert anna.heard() == [
+        "-- the connection to other servers is lost: only members of this one read you",
+        "-- the connection to other servers is restored",
+    ]
+    assert bob.heard() == []
+    assert [event["connected"] for event in operator.heard("bus")] == [False, True]
+
+
+def test_a_member_that_ends_without_the_hub_is_removed_later(processes):
+    """It waits for the results of its lines, which were on their way to the hub."""
+    made = chats(processes)
+    anna, bob = Member(made[0]), Member(made[1])
+    processes.settle()
+    bob.says("one")
+    old, processes.hub = processes.hub, type(processes.hub)(processes.reactor)
+    bob.session.ended()
+    old.close()
+    processes.settle()
+    for bus in processes.buses:
+        processes.connect(bus)
+        processes.settle()
+    anna.heard()
+    anna.says("/who")
+    processes.settle()
+    assert anna.heard() == ["-- in lobby: guest1"]
+    assert same(made)
+
+
 def test_without_the_hub_members_talk_in_their_process_and_meet_again_later(processes):
     made = chats(processes, history=2)
     people = [Member(chat) for chat in made for _ in range(2)]
