@@ -115,8 +115,8 @@ class Talking:
         return self._outbox.reply()
 
     def _hear(self, text: str) -> None:
-        if self._member is not None:
-            self._member.hear(text)
+        assert self._member is not None
+        self._member.hear(text)
 
     def _hear_hint(self) -> None:
         if self._member is not None:
@@ -201,9 +201,9 @@ class Talking:
 
     def _finish(self, *, goodbye: bool) -> Reply:
         """Leave after the results of earlier lines. If they are not all here, a later reply closes."""
+        assert self._member is not None
         self._leaving = self._replying = True
-        if self._member is not None:
-            self._member.finish(partial(self._finished, goodbye))
+        self._member.finish(partial(self._finished, goodbye))
         self._replying = False
         return self._outbox.reply()._replace(end=End.CLOSE if self._member is None else End.NOTHING)
 

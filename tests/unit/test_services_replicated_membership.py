@@ -338,12 +338,13 @@ def test_members_and_operators_learn_that_other_servers_are_lost_and_restored(pr
     made, consoles_made = chats(processes), consoles(processes)
     anna, bob = Member(made[0]), Member(made[1])
     operator = Operator(consoles_made[0])
+    replicas: list[Any] = [made[0].rooms, consoles_made[0].queue]
     processes.settle()
     anna.heard()
     bob.heard()
     for connected in (False, True):
-        made[0].rooms.together(connected)
-        consoles_made[0].queue.together(connected)
+        for replica in replicas:
+            replica.together(connected)
     processes.settle()
     assert anna.heard() == [
         "-- the connection to other servers is lost: only members of this one read you",
@@ -356,11 +357,13 @@ def test_members_and_operators_learn_that_other_servers_are_lost_and_restored(pr
 def test_a_member_that_ends_without_the_hub_is_removed_later(processes):
     """It waits for the results of its lines, which were on their way to the hub."""
     made = chats(processes)
-    anna, bob = Member(made[0]), Member(made[1])
+    anna, bob, carol = Member(made[0]), Member(made[1]), Member(made[1])
     processes.settle()
     bob.says("one")
     old, processes.hub = processes.hub, type(processes.hub)(processes.reactor)
     bob.session.ended()
+    carol.session.ended()
+    carol.session.lost()
     old.close()
     processes.settle()
     for bus in processes.buses:
