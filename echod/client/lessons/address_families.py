@@ -133,13 +133,13 @@ EXERCISE: Final = Exercise(
     number=9,
     page="families-and-types",
     title=Text("Address families and socket types", "地址族与套接字类型"),
-    goal=Text("one client for IPv6, a Unix stream and seqpacket", "一个客户端：IPv6、Unix 流和 seqpacket"),
+    goal=Text("one client for IPv6, a Unix stream and seqpacket", "一个客户端：IPv6、Unix 字节流和 seqpacket"),
     task=Text(
         "Write a client for three servers. Its arguments are a port, and two paths. It connects to ::1 at the port, to"
         " the Unix stream socket at the first path, and to the Unix socket of type SOCK_SEQPACKET at the second path,"
         " in any order. Over each it sends a message, prints the reply, and closes.",
         "为三个服务器编写一个客户端。它的参数是一个端口和两个路径：连接 ::1 的这个端口、"
-        "第一个路径上的 Unix 流套接字，以及第二个路径上类型为 SOCK_SEQPACKET 的 Unix 套接字，顺序任意。"
+        "第一个路径上的 Unix 字节流套接字，以及第二个路径上类型为 SOCK_SEQPACKET 的 Unix 套接字，顺序任意。"
         "在每个连接上发送一条消息，打印回复，然后关闭。",
     ),
     hints=(
@@ -149,7 +149,7 @@ EXERCISE: Final = Exercise(
         ),
         Text(
             'The address is ("::1", PORT) for AF_INET6, and the path, a text, for AF_UNIX.',
-            'AF_INET6 的地址是 ("::1", PORT)；AF_UNIX 的地址是路径，即一个文本。',
+            'AF_INET6 的地址是 ("::1", PORT)；AF_UNIX 的地址是路径，即一个字符串。',
         ),
         Text(
             "A loop over (socket.AF_INET6, socket.SOCK_STREAM, address), (socket.AF_UNIX, socket.SOCK_STREAM, path) and"

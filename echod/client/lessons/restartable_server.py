@@ -184,9 +184,9 @@ EXERCISE: Final = Exercise(
         "Write a server. It listens at 127.0.0.1 and the port that is its argument, serves one client, and ends. The"
         " client sends one line, which is longer than one recv returns. The server reads it to its line end, replies"
         " received, and closes. Then it is started again at once, and serves a second client.",
-        "编写一个服务器。它监听 127.0.0.1 和参数给出的端口，服务一个客户端，然后结束。客户端发送一行，"
-        "比一次 recv 返回的更长。服务器一直读到换行符，回复 received，然后关闭连接。"
-        "之后服务器会马上再次启动，服务第二个客户端。",
+        "编写一个服务器。它监听 127.0.0.1 和参数给出的端口，为一个客户端服务，然后结束。"
+        "客户端发送很长的一行，一次 recv 收不完。服务器一直读到换行符，回复 received，然后关闭连接。"
+        "之后服务器会马上再次启动，为第二个客户端服务。",
     ),
     hints=(
         Text(

@@ -139,14 +139,14 @@ EXERCISE: Final = Exercise(
         " prints the text of the reply, and closes. Otherwise it closes without a frame. Your program runs twice: the"
         " second time, the server answers with a wrong value.",
         "用普通的套接字编写一个 WebSocket 客户端。它连接参数给出的端口，向 127.0.0.1 请求 /。"
-        "如果响应中的 Sec-WebSocket-Accept 是您的 key 对应的值，就发送一个带掩码的文本帧，打印回复的文本，然后关闭；"
+        "如果响应中的 Sec-WebSocket-Accept 是您的密钥对应的值，就发送一个带掩码的文本帧，打印回复的文本，然后关闭；"
         "否则不发送帧就关闭。您的程序会运行两次：第二次服务器用错误的值回答。",
     ),
     hints=(
         Text(
             "The accept value is base64 of the SHA-1 of your key and 258EAFA5-E914-47DA-95CA-C5AB0DC85B11, both as"
             " text, one after the other (RFC 6455 section 4.2.2).",
-            "accept 的值是：把您的 key 和 258EAFA5-E914-47DA-95CA-C5AB0DC85B11 作为文本连在一起，取 SHA-1，再做 base64"
+            "accept 的值是：把您的密钥和 258EAFA5-E914-47DA-95CA-C5AB0DC85B11 作为文本连在一起，取 SHA-1，再做 base64"
             "（RFC 6455 第 4.2.2 节）。",
         ),
         Text(
