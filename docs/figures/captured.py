@@ -31,7 +31,7 @@ def label(segment: Segment, language: Language) -> str:
         parts.append(f"seq {segment['sequence']}")
     if "ACK" in segment["flags"]:
         parts.append(f"ACK {segment['acknowledged']}")
-    return ", ".join(parts)
+    return t(", ", "，").join(parts)
 
 
 def add(drawing: Sequence, name: str, notes: Callable[[int], None]) -> None:
