@@ -63,8 +63,17 @@ def _frame(_app: Sphinx, page: str, _template: str, context: dict[str, Any], _tr
         context["_"] = context["gettext"] = lambda text: FRAME.get(text, text)
 
 
+def _chinese_first(_app: Sphinx, page: str, _template: str, context: dict[str, Any], _tree: object) -> None:
+    """Move the last section of the navigation, the Chinese one, before the others on a Chinese page."""
+    if page.startswith("zh/"):
+        head, *others, chinese = re.split('(?=<p class="caption")', context["furo_navigation_tree"])
+        chinese, end, rest = chinese.rpartition("</ul>")
+        context["furo_navigation_tree"] = "".join([head, chinese, end, *others, rest])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry point of an extension."""
     app.add_search_language(EnglishAndChinese)
     app.connect("html-page-context", _frame)
+    app.connect("html-page-context", _chinese_first, priority=900)  # after the theme has made the navigation
     return {"parallel_read_safe": True, "parallel_write_safe": True}

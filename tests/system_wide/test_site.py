@@ -63,9 +63,15 @@ def test_a_chinese_page_has_a_chinese_frame(browser, site):
     with browser.page(f"{site}/zh/index.html", width=1400) as page:
         assert page.value("document.documentElement.lang") == "zh-Hans"
         assert page.value("document.querySelector('.sidebar-search').placeholder") == "搜索"
+        assert page.value("document.querySelector('.sidebar-tree .caption').innerText") == "中文"
         page.click("article p a[href='../index.html']")
         page.wait_for("document.documentElement.lang === 'en' && document.querySelector('.sidebar-search')")
         assert page.value("document.querySelector('.sidebar-search').placeholder") == "Search"
+
+
+def test_a_code_in_the_first_column_of_a_table_stays_whole_on_a_telephone(browser, site):
+    with browser.page(f"{site}/course/families-and-types.html", **FORMS["narrow"]) as page:
+        assert page.value("document.querySelector('td:first-child code').getClientRects().length") == 1
 
 
 @pytest.mark.parametrize("form", FORMS)
