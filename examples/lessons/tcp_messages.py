@@ -1,10 +1,17 @@
-"""Sends twenty numbers over TCP, and waits for each reply. The kernel drops a share of the packets that arrive."""
+"""Sends twenty numbers over TCP to an echo server in a thread, while the kernel drops a share of the replies."""
 
 import ctypes
 import socket
 import struct
 import sys
+import threading
 import time
+
+
+def serve(server):
+    client, _ = server.accept()
+    while data := client.recv(100):
+        client.sendall(data)
 
 
 def drop(client, share):
@@ -15,9 +22,12 @@ def drop(client, share):
     client.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", len(steps), ctypes.addressof(program)))
 
 
-client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=serve, args=(server,), daemon=True).start()
+client = socket.create_connection(server.getsockname(), timeout=60)
 replies = client.makefile()
-drop(client, float(sys.argv[2]))
+if share := float(sys.argv[1]):
+    drop(client, share)
 
 arrived, waits = [], []
 for number in range(20):
