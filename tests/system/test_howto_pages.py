@@ -17,7 +17,7 @@ from tests.system.test_lessons_page import PORT, SKIPPED, Shell, commands, shown
 
 FOLDER = TOP / "docs" / "howto"
 PAGES = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.md") if path.stem != "index"}
-WITH_TOOLS = {"shared-chat"}  # tests/system_wide/test_howto_with_tools.py
+WITH_TOOLS = {"behind-haproxy", "shared-chat"}  # tests/system_wide/test_howto_with_tools.py
 RUN = [name for name in PAGES if name not in WITH_TOOLS]
 
 

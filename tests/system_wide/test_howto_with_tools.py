@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +21,8 @@ import pytest
 from tests.daemon import SECONDS, TOP, environment, eventually, free_port
 from tests.redis_server import PROGRAM
 from tests.system.test_lessons_page import Shell, commands, shown
+
+HAPROXY = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
 
 pytestmark = pytest.mark.needs_tools
 
@@ -79,15 +87,21 @@ class Page:
 
 
 def wait_until_shared(first: int, second: int) -> None:
-    """Wait until a guest of the second daemon finds a guest of the first one, and both have left."""
+    """Wait until a guest of the second daemon finds a guest of the first one, and then until both have left."""
 
-    def alone(port: int) -> bool:
+    def members(port: int, enough: Callable[[int], bool]) -> bool:
         with socket.create_connection(("127.0.0.1", port), SECONDS) as guest, guest.makefile() as lines:
-            return "no other members" in lines.readline()
+
+            def asked() -> bool:
+                time.sleep(0.5)  # chat limits the lines of a member
+                guest.sendall(b"/who\n")
+                return enough(next(line for line in lines if line.startswith("-- in lobby: ")).count("guest"))
+
+            return eventually(asked)
 
     with socket.create_connection(("127.0.0.1", first), SECONDS):
-        assert eventually(lambda: not alone(second))
-    assert eventually(lambda: alone(first) and alone(second))
+        assert members(second, lambda count: count == 2)
+    assert members(first, lambda count: count == 1)
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed")
@@ -99,3 +113,14 @@ def test_two_daemons_share_a_chat(tmp_path: Path) -> None:
             page.start(f"echod --config {name}.toml", "the bus redis://127.0.0.1:6380/0 is connected")
         wait_until_shared(page.port("10012"), page.port("10112"))
         page.run()
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+def test_haproxy_names_its_clients(tmp_path: Path) -> None:
+    with Page("behind-haproxy", tmp_path, "10011", "10111") as page:
+        page.start("echod --config echod.toml", "ready: 1 listener")
+        try:
+            page.run()
+        finally:
+            with contextlib.suppress(OSError):  # the last command has ended it
+                os.kill(int((tmp_path / "haproxy.pid").read_text()), signal.SIGTERM)
