@@ -74,6 +74,7 @@ def _in_reactor(command: Callable[..., Command], arguments: argparse.Namespace) 
     reactor.seconds = time.monotonic  # timers must not follow steps of the wall clock
     reactor.installNameResolver(NameResolver(reactor))  # for Twisted's endpoint strings
     outcome: list[int] = []
+    errors: list[Exception] = []  # of the start of the command
 
     def finish(code: int) -> None:
         if not outcome:
@@ -99,12 +100,19 @@ def _in_reactor(command: Callable[..., Command], arguments: argparse.Namespace) 
 
         for number in (signal.SIGINT, signal.SIGTERM):  # Twisted's handlers would close every connection first
             signal.signal(number, on_signal)
-        running = command(reactor, arguments, finish)
+        try:
+            running = command(reactor, arguments, finish)
+        except Exception as error:  # the reactor would log it, and run for ever
+            errors.append(error)
+            reactor.stop()
+            return
         if isinstance(running, Reporting):
             signal.signal(signal.SIGQUIT, lambda _number, _frame: reactor.callFromThread(running.report))
 
     reactor.callWhenRunning(begin)
     reactor.run()
+    if errors:
+        raise errors[0]
     return outcome[0] if outcome else 1
 
 

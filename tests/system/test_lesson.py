@@ -149,3 +149,17 @@ def test_a_port_that_is_taken_is_one_line(lesson):
         ended = lesson("1", "--port", str(port))
     assert ended.returncode == 1
     assert ended.stderr.decode() == f"echoctl: port {port}: address already in use (EADDRINUSE)\n"
+
+
+def test_a_list_that_cannot_be_printed(tmp_path):
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [ECHOCTL, "lesson"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=SECONDS,
+            env=environment(XDG_STATE_HOME=str(tmp_path)),
+        )
+    assert ended.stderr == b"echoctl: standard output: no space left on device (ENOSPC)\n"
+    assert ended.returncode == 1
