@@ -12,6 +12,7 @@ from echod.client.lessons.texts import Statement, Text, shown
 from echod.faults.settings import Faults
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say
 
+DIGITS: Final = 20  #: of an answer; `int` refuses thousands of them
 WORDS: Final = (
     "socket ",
     "stream ",
@@ -84,7 +85,7 @@ class Attempt(Judge):
         values = {"answer": shown(text), "characters": characters}
         if not text:
             stage.failed(NOTHING_SENT, characters=characters)
-        elif not text.isdigit():
+        elif not (text.isascii() and text.isdigit()) or len(text) > DIGITS:
             stage.failed(NO_NUMBER, answer=shown(answer))
         elif int(text) == characters:
             stage.passed()
