@@ -85,7 +85,7 @@ class Attempt(Judge):
         values = {"answer": shown(text), "characters": characters}
         if not text:
             stage.failed(NOTHING_SENT, characters=characters)
-        elif not (text.isascii() and text.isdigit()) or len(text) > DIGITS:
+        elif not text.isdigit() or len(text) > DIGITS:
             stage.failed(NO_NUMBER, answer=shown(answer))
         elif int(text) == characters:
             stage.passed()
