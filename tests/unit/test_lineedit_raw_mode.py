@@ -11,6 +11,8 @@ from echod.lineedit.raw_mode import KeyByKey
 def leave():
     raise RuntimeError("reentrant call")
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a shell without a terminal may ignore it, or block it
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 ours, theirs = pty.openpty()
 before = termios.tcgetattr(theirs)
 pid = os.fork()
@@ -18,8 +20,10 @@ if pid == 0:
     KeyByKey(theirs, leave=leave).begin()
     os.kill(os.getpid(), signal.SIGHUP)
     os._exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGHUP
-assert termios.tcgetattr(theirs) == before
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+assert code == -signal.SIGHUP, code
+after = termios.tcgetattr(theirs)
+assert after == before, (after, before)
 """
 
 
