@@ -74,7 +74,7 @@ def test_an_unknown_path_and_the_root_list_the_services(get):
 def test_the_language_of_the_browser_is_used(get):
     response, body = get("/echo", language="zh-CN,zh;q=0.9")
     assert response.headers["Content-Language"] == "zh"
-    assert "原样送回每条消息" in body
+    assert "原样发回每条消息" in body
 
 
 @pytest.mark.parametrize(("path", "accept"), [("/hidden", BROWSER), ("/echo", "*/*")])
