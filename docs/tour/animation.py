@@ -8,8 +8,6 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Final, NamedTuple
 
-import pyte
-
 from docs.tour.recorder import COLUMNS, ROWS, Cast
 
 SIZE: Final = 14.0  #: of the text, in pixels
@@ -55,6 +53,8 @@ class Screen(NamedTuple):
 
 def screens(cast: Cast) -> list[Screen]:
     """The screens that the cast shows, each for APART seconds at least."""
+    import pyte  # only a developer's environment has it, and the package is tested without
+
     terminal = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.Stream(terminal)
     found: list[Screen] = []

@@ -17,6 +17,8 @@ import pytest
 
 from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, Daemon, eventually, free_port, run
+from tests.redis_server import PROGRAM as REDIS
+from tests.redis_server import RedisServer
 from tests.system.test_monitoring import KUBERNETES, MONITORING, queries, rules
 from tests.system_wide.python_programs import installed, python_with
 
@@ -25,6 +27,8 @@ pytestmark = pytest.mark.needs_tools
 CONFIG = """
 [admin]
 listen = ["tcp://127.0.0.1:0"]
+[bus]
+url = "redis://127.0.0.1:{redis}"
 [services.echo]
 listen = ["tls://127.0.0.1:0", "tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 deny = ["127.0.0.9"]
@@ -66,7 +70,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "echod.rules.yml").write_bytes((MONITORING / "echod.rules.yml").read_bytes())
     port = free_port()
-    with Daemon(CONFIG) as daemon:
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    with RedisServer() as redis, Daemon(CONFIG.format(redis=redis.port)) as daemon:
+        daemon.stderr.wait_for(r"the bus .* is connected")
         for service in ("echo", "slow"):
             with socket.create_connection(daemon.inet(service, "tcp"), SECONDS) as client:
                 client.sendall(b"hello")
