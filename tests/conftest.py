@@ -22,11 +22,6 @@ settings.load_profile("house")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A shell ignores SIGQUIT for its background jobs, and nohup(1) ignores SIGHUP. The programs that the tests start would
-# inherit that.
-for number in (signal.SIGQUIT, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
-
 gc.disable()  # collections among the modules and tests, which stay, take half of the collection's time
 
 
@@ -34,6 +29,17 @@ def pytest_collection_finish() -> None:
     """Collect garbage again, except among the modules and tests."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Do not let programs inherit an ignored signal.
+
+    A shell ignores SIGQUIT for its background jobs, and nohup(1) ignores SIGHUP. A test that parses the daemon's command
+    line ignores SIGHUP and SIGUSR1, as the daemon does from then on.
+    """
+    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
