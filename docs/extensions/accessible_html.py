@@ -1,4 +1,4 @@
-"""What the theme lacks for readers who use a keyboard or a screen reader; `_static/site.js` has the rest.
+"""Adds to pages of the theme what keyboards and screen readers need; `_static/site.js` adds the rest.
 
 axe-core checks the result (tests/system_wide/test_site.py).
 """
