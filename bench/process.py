@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from random import SystemRandom
 from time import monotonic
 from typing import Final
 
@@ -29,18 +31,19 @@ class NotStarted(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports, each free for streams and datagrams at this moment. Raises OSError."""
-    with ExitStack() as held:  # all stay bound until the last is found: a released port may be chosen again
-        ports: list[int] = []
-        while len(ports) < count:
-            stream = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            stream.bind((HOST, 0))
-            port = stream.getsockname()[1]
-            datagram = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            with suppress(OSError):  # another program's datagrams use this port: choose another
-                datagram.bind((HOST, port))
-                ports.append(port)
-        return ports
+    """So many ports, each free for streams and datagrams at this moment. Raises OSError.
+
+    They are below the range that the kernel chooses from (ip(7)), so a client of a measurement cannot get one.
+    """
+    ports: list[int] = []
+    for port in SystemRandom().sample(range(10_000, 20_000), 1000):
+        with suppress(OSError), ExitStack() as probes:  # a port that another program uses: try the next
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                probes.enter_context(socket.socket(socket.AF_INET, kind)).bind((HOST, port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise OSError(errno.EADDRINUSE, "no free ports from 10000 to 19999")
 
 
 def _places(server: Server, kit: Kit, roles: frozenset[Role]) -> dict[Role, Place]:

@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from itertools import cycle, islice
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
@@ -220,21 +222,47 @@ def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> su
         return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 
-def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
-    """The first of `count` ports that no process of this machine uses, for streams and for datagrams.
+def free_port(count: int = 1) -> int:
+    """The first of `count` ports that no socket of this machine uses at any address, for streams and for datagrams.
 
-    They are outside of the range that the kernel chooses from (ip(7)): the kernel could give a port of that range to
-    another test before the caller binds it.
+    They are outside of the range that the kernel chooses from (ip(7)), each worker of pytest has a part of its own, and
+    no port comes twice before all of the part were given: no other test can take one before the caller binds it.
     """
-    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    outside = [port for port in range(20_000, 65_536 - count) if not lowest - count < port <= highest]
-    for first in SystemRandom().sample(outside, 100):
-        with ExitStack() as probes, suppress(OSError):
-            for port in range(first, first + count):
-                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    probes.enter_context(socket.socket(type=kind)).bind((host, port))
-            return first
+    found: list[int] = []
+    for port in islice(_candidates, 5000):
+        if found and port != found[-1] + 1:
+            found = []
+        found = [*found, port] if _is_free(port) else []
+        if len(found) == count:
+            return found[0]
     raise AssertionError("no port is free")
+
+
+def _is_free(port: int) -> bool:
+    """Whether a socket of each type can be bound to every address of this machine."""
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    with suppress(OSError), ExitStack() as probes:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            probe = probes.enter_context(socket.socket(family, kind))
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            probe.bind(("", port))
+        return True
+    return False
+
+
+def _ports_of_this_worker() -> Iterator[int]:
+    """The ports of this worker's part in order, from a random one, for ever: several runs share a machine."""
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    outside = [port for port in range(20_000, 65_500) if not lowest <= port <= highest]
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    size = len(outside) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    part = deque(outside[worker * size : (worker + 1) * size])
+    part.rotate(SystemRandom().randrange(size))
+    return cycle(part)
+
+
+_candidates: Final = _ports_of_this_worker()
 
 
 def eventually(what: Callable[[], bool], seconds: float = SECONDS) -> bool:

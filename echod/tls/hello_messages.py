@@ -26,15 +26,17 @@ def server_hello(version: int, suite: int) -> bytes:
     return _record(HANDSHAKE, version, message)
 
 
-def with_extensions(flight: bytes, change: Callable[[Mapping[int, bytes]], Mapping[int, bytes]]) -> bytes:
-    """The first records of a server, with other extensions in the ServerHello that they begin with.
+def with_extensions(flight: bytes, change: Callable[[Mapping[int, bytes]], Mapping[int, bytes]]) -> tuple[bytes, bool]:
+    """The first records of a server with other extensions in their ServerHello, and whether another one follows.
 
-    They are returned unchanged if they do not begin with one, or if it asks for another ClientHello.
+    A request for another ClientHello is returned as it is. So are records that do not begin with a ServerHello.
     """
     size = 5 + int.from_bytes(flight[3:5], "big")
     record = flight[:size]
-    if record[:1] != bytes([HANDSHAKE]) or record[5:6] != bytes([SERVER_HELLO]) or record[11:43] == _RETRY:
-        return flight
+    if record[:1] != bytes([HANDSHAKE]) or record[5:6] != bytes([SERVER_HELLO]):
+        return flight, False
+    if record[11:43] == _RETRY:
+        return flight, True
     end = 9 + int.from_bytes(record[6:9], "big")
     at = 43
     at += 1 + record[at] + 3  # session, suite, compression
@@ -44,7 +46,7 @@ def with_extensions(flight: bytes, change: Callable[[Mapping[int, bytes]], Mappi
     )
     body = record[9:at] + (len(extensions).to_bytes(2, "big") + extensions if changed else b"")
     message = bytes([SERVER_HELLO]) + len(body).to_bytes(3, "big") + body + record[end:]
-    return _record(HANDSHAKE, int.from_bytes(record[1:3], "big"), message) + flight[size:]
+    return _record(HANDSHAKE, int.from_bytes(record[1:3], "big"), message) + flight[size:], False
 
 
 def in_single_bytes(flight: bytes) -> tuple[bytes, bool]:

@@ -181,7 +181,7 @@ def _echod(subject: Subject, services: str, command: Sequence[str]) -> Iterator[
 
 @contextmanager
 def _stock(command: Sequence[str], host: str, more: Sequence[str]) -> Iterator[Server]:
-    port = free_port(host=host)
+    port = free_port()
     words = [*(command or (sys.executable, "-W", "error")), str(STOCK), host, str(port), *more]
     with tempfile.TemporaryDirectory(prefix="stock-") as folder, _running(words, Path(folder)) as process:
         places = {"echo": (host, port)}

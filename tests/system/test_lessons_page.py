@@ -130,7 +130,7 @@ def shell(request, tmp_path) -> Iterator[Shell]:
     if "::1" in page and not has_ipv6():
         pytest.skip("the page uses ::1, which this machine does not have")
     ports = sorted(set(PORT.findall(page + SHIPPED)))
-    first = free_port(count=len(ports))
+    first = free_port(len(ports))
     used = {port: str(first + number) for number, port in enumerate(ports)}
     served = re.sub(r"(127\.0\.0\.1):(\d+)", lambda found: f"{found[1]}:{used[found[2]]}", SHIPPED)
     for name, text in PROGRAMS.items():

@@ -33,7 +33,7 @@ class Page:
     def __init__(self, name: str, folder: Path, *ports: str) -> None:
         self._text = (TOP / "docs" / "howto" / f"{name}.md").read_text("utf-8")
         self._folder = folder
-        first = free_port(count=len(ports))
+        first = free_port(max(len(ports), 1))
         self._used = {port: str(first + number) for number, port in enumerate(ports)}
         self._stack = ExitStack()
         for program in ("echod", "echoctl"):

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from echod.socket_names import Inet
 from echod.tls import hello_messages as hello
+from echod.tls.transcript import HELLO_RETRY_REQUEST
 from echod.transports.layers.fault_injection import FaultInjected
 from echod.transports.layers.layer_interface import Facts, HandshakeTimeout
 from echod.transports.layers.tls_faults import TEXT, TINY, FaultyTls
@@ -159,13 +160,11 @@ def served(version):
 
 
 def extensions(flight):
-    """The numbers of the extensions of the ServerHello: the last one, because the first may ask for another hello."""
-    starts, at = [], 0
-    for kind, size in records(flight):
-        if kind == hello.HANDSHAKE and flight[at + 5] == hello.SERVER_HELLO:
-            starts.append(at)
-        at += 5 + size
-    flight = flight[starts[-1] :]
+    """The numbers of the extensions of the ServerHello, which a request for another ClientHello may precede."""
+    while flight[11:43] == HELLO_RETRY_REQUEST:  # and a record of middlebox compatibility, ChangeCipherSpec
+        for _ in range(2):
+            flight = flight[5 + int.from_bytes(flight[3:5], "big") :]
+    assert flight[5] == hello.SERVER_HELLO
     end = 9 + int.from_bytes(flight[6:9], "big")
     at = 43 + 1 + flight[43] + 3
     return {number for number, _ in hello._extensions(flight[at + 2 : end])}
@@ -200,5 +199,6 @@ def test_the_end_has_no_close_notify(version):
 
 def test_a_flight_without_a_server_hello_is_not_changed():
     flight = served(V13)
-    assert hello.with_extensions(flight, dict) == flight
-    assert hello.with_extensions(b"\x15\x03\x03\x00\x02\x02\x28", lambda _: {1: b""}) == b"\x15\x03\x03\x00\x02\x02\x28"
+    assert hello.with_extensions(flight, dict)[0] == flight
+    alert = b"\x15\x03\x03\x00\x02\x02\x28"
+    assert hello.with_extensions(alert, lambda _: {1: b""}) == (alert, False)

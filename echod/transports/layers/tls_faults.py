@@ -133,8 +133,7 @@ class FaultyTls(TlsLayer):
             if self._fault == "tiny-records":
                 engine.output, self._unedited = hello.in_single_bytes(engine.output)
             elif self._fault in ("grease", "no-renegotiation-info"):
-                changed = hello.with_extensions(engine.output, self._changed_extensions)
-                self._unedited, engine.output = changed == engine.output, changed
+                engine.output, self._unedited = hello.with_extensions(engine.output, self._changed_extensions)
         super()._flush()
 
     def _changed_extensions(self, before: Mapping[int, bytes]) -> Mapping[int, bytes]:
