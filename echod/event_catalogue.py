@@ -58,7 +58,7 @@ FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
         "source": Field(str, "the file of the certificate, or the word of the configuration"),
         "subject": Field(str, "the subject of the certificate"),
         "until": Field(str, "the end of its validity, in UTC"),
-        "days": Field(int, "whole days until then", "days"),
+        "days": Field(int, "whole days until then, rounded down", "days"),
         "fault": Field(str, "the key of the fault"),
         "faults": Field(str, "the faults of the service by key, or `none`"),
         "count": Field(int, "how often it was injected", "faults"),
@@ -233,7 +233,7 @@ CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType(
         ),
         "certificate.expiring": EventType(
             Severity.WARN,
-            "a certificate has at most 21 days left, reported once a day",
+            "a certificate has fewer than 21 days left, reported once a day",
             "{services}: the certificate {subject} of {source} is valid until {until}, {days:day|days} left: renew it",
             _CERTIFICATE,
         ),

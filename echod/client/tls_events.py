@@ -60,8 +60,8 @@ class Events:
 
 def described(facts: CertificateFacts, now: datetime) -> str:
     """A certificate in one line."""
-    days = int(facts.days_left(now))
-    left = f"{counted(days, 'day', 'days')} left" if facts.until > now else "expired"
+    days = facts.days_left(now)
+    left = "expired" if days < 0 else f"{counted(days, 'day', 'days')} left"
     names = f"for {facts.listed}" if facts.names else "no names"
     return (
         f"{facts.subject or 'empty subject'}; {names}; issued by {facts.issuer or 'an empty name'};"

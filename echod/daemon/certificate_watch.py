@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.task import LoopingCall
 
 from echod.config.settings import Configuration
+from echod.tls.days_left import EXPIRING
 
 if TYPE_CHECKING:
     from echod.tls.certificate_facts import CertificateFacts  # slow to import, and many daemons serve no TLS
 
-WARNED_FROM: Final = 21.0
-"""Days before the end of validity from which a warning is logged. certbot renews 30 days before the end, so a warning
-means that a renewal has failed for nine days."""
 EVERY: Final = 3600.0  #: seconds between two checks
 AGAIN_AFTER: Final = 86_400.0  #: seconds between two warnings about one certificate
 
@@ -73,7 +71,7 @@ class CertificateWatch:
         warned = {}
         for facts, fields in self._grouped():
             last = self._warned.get(facts.fingerprint)
-            if facts.days_left(datetime.fromtimestamp(now, UTC)) > WARNED_FROM:
+            if facts.days_left(datetime.fromtimestamp(now, UTC)) >= EXPIRING:
                 continue
             if last is None or not 0 <= now - last < AGAIN_AFTER:
                 self._tell("certificate.expiring", **fields)
@@ -101,7 +99,7 @@ class CertificateWatch:
                     "source": same[0].source,
                     "subject": facts.subject,
                     "until": f"{facts.until:%Y-%m-%d %H:%M} UTC",
-                    "days": max(0, int(facts.days_left(now))),
+                    "days": max(0, facts.days_left(now)),
                 },
             )
 
@@ -116,7 +114,7 @@ def described(one: ServedCertificate, now: datetime) -> dict[str, Any]:
         "names": list(facts.names),
         "since": facts.since.isoformat(),
         "until": facts.until.isoformat(),
-        "days_left": round(facts.days_left(now), 2),
+        "days_left": facts.days_left(now),
         "serial": facts.serial,
         "sha256": facts.fingerprint,
     }

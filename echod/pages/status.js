@@ -12,7 +12,7 @@ const KEPT = 300; // seconds of the charts
 const RECENT = 60; // seconds in which a refusal or a lost line of the log is a problem
 const EVENTS = 200; // lines of the list of events
 const SEEN = 2_000; // identifiers of events: the daemon keeps half as many
-const EXPIRING = 21; // days left of a certificate that is a problem
+const EXPIRING = 21; // a certificate with fewer days left is a problem, as in echod.tls.days_left
 const HIDDEN = 30_000; // milliseconds after which a hidden page closes its stream: browsers have six for each host
 const STEPS = [...Array(50).keys()].map((power) => 2 ** power); // distances of the lines of a chart
 const SECONDS = [5, 10, 30, 60, 120]; // the same for its time
@@ -167,9 +167,9 @@ function problems() {
   }
   for (const service of status.services) {
     for (const one of service.certificates ?? []) {
-      const values = { subject: plain(one.subject), service: plain(service.name), days: Math.floor(one.days_left) };
-      if (one.days_left <= 0) add("error", "problem_expired", values);
-      else if (one.days_left <= EXPIRING) add("warn", "problem_certificate", values);
+      const values = { subject: plain(one.subject), service: plain(service.name), days: one.days_left };
+      if (one.days_left < 0) add("error", "problem_expired", values);
+      else if (one.days_left < EXPIRING) add("warn", "problem_certificate", values);
     }
   }
   for (const { name, limit, used, most, shown } of usedLimits()) {
@@ -386,8 +386,8 @@ function showCertificates() {
     plain(one.service),
     element("span", "", plain(one.subject), element("span", "why", plain(one.source))),
     plain(one.names.join(", ")),
-    figure(Math.floor(one.days_left)),
-    element("span", one.days_left <= EXPIRING ? "alarm" : "", moment.format(new Date(one.until))),
+    figure(one.days_left),
+    element("span", one.days_left < EXPIRING ? "alarm" : "", moment.format(new Date(one.until))),
   ]);
   const columns = [["service"], ["certificate"], ["names"], ["days_left", true], ["expires"]];
   table(byId("certificates"), columns, rows, "certificates-title");

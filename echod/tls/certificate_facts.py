@@ -18,9 +18,9 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from echod.escaping import clipped, counted
+from echod.tls.days_left import days_left
 
 LISTED: Final = 8  #: names in a message; more are counted
-DAY: Final = 86_400.0  #: seconds
 _PURPOSES: Final = {
     ExtendedKeyUsageOID.SERVER_AUTH: "TLS servers",
     ExtendedKeyUsageOID.CLIENT_AUTH: "TLS clients",
@@ -54,9 +54,9 @@ class CertificateFacts:
         more = len(self.names) - LISTED
         return ", ".join([*self.names[:LISTED], *([f"and {counted(more, 'more', 'more')}"] if more > 0 else [])])
 
-    def days_left(self, now: datetime) -> float:
-        """Days until the certificate expires; negative afterwards."""
-        return (self.until - now).total_seconds() / DAY
+    def days_left(self, now: datetime) -> int:
+        """Whole days until the certificate expires, as `tls.days_left`; negative afterwards."""
+        return days_left(self.until, now)
 
 
 @contextmanager

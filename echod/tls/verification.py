@@ -17,7 +17,8 @@ from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from echod.escaping import clipped, counted, system_error
-from echod.tls.certificate_facts import DAY, CertificateFacts, facts_of, facts_of_der, lenient, parsed
+from echod.tls.certificate_facts import CertificateFacts, facts_of, facts_of_der, lenient, parsed
+from echod.tls.days_left import days_left
 from echod.tls.issuing import dns_name
 from echod.tls.transcript import Tell, Transcript, alert_name, observe, silent
 
@@ -240,6 +241,7 @@ def _named(facts: CertificateFacts) -> str:
 
 
 def _moment(when: datetime, now: datetime) -> str:
-    days = round((when - now).total_seconds() / DAY)
-    distance = f"in {counted(days, 'day', 'days')}" if days > 0 else f"{counted(-days, 'day', 'days')} ago"
+    days = max(days_left(when, now), days_left(now, when))
+    distance = counted(days, "day", "days") if days else "less than a day"
+    distance = f"in {distance}" if when > now else f"{distance} ago"
     return f"{when:%Y-%m-%d %H:%M} UTC ({distance})"

@@ -452,13 +452,14 @@ def test_connections_near_their_limit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("days", "severity", "what"),
-    [(-1, "error", "expired at "), (10, "warning", "expires at ")],
+    ("days", "severity", "what", "left"),
+    [(-1, "error", "expired at ", "expired"), (10, "warning", "expires at ", "9 days left")],
     ids=["expired", "expiring"],
 )
-def test_a_certificate_that_expires(days, severity, what, tmp_path):
+def test_a_certificate_that_expires(days, severity, what, left, tmp_path):
     one = only(tmp_path, certified(tmp_path, days))
     assert (one.severity, one.check) == (severity, "certificates")
+    assert (one.found, one.needed) == (left, "at least 21 days")
     assert f"{what}{NOW + timedelta(days=days):%Y-%m-%d} " in one.what
     request = "openssl x509 -x509toreq -copy_extensions copy"
     assert one.command.startswith(f"{request} -in {tmp_path}/server.pem -signkey {tmp_path}/server.pem")

@@ -10,7 +10,7 @@ from echod.client.commands.status import page
 from echod.client.tables import screen, show
 
 
-def certificate(subject: str, days: float, *names: str) -> dict[str, Any]:
+def certificate(subject: str, days: int, *names: str) -> dict[str, Any]:
     return {"subject": subject, "days_left": days, "names": list(names)}
 
 
@@ -34,15 +34,23 @@ def printed(capfd: Any, *certificates: dict[str, Any], **more: Any) -> list[str]
 
 def test_the_first_certificate_to_expire_is_first_and_a_problem_has_a_line(capfd):
     lines = printed(
-        capfd, certificate("CN=b", 61.4, "b.example", "192.0.2.7"), certificate("CN=a\x1b[2J", 20.6, "a.example")
+        capfd, certificate("CN=b", 21, "b.example", "192.0.2.7"), certificate("CN=a\x1b[2J", 20, "a.example")
     )
     at = next(at for at, line in enumerate(lines) if line.startswith("SERVICE") and "DAYS LEFT" in line)
     assert [line.split() for line in lines[at + 1 : at + 3]] == [
         ["echo-tls", r"CN=a\x1b[2J", "20", "a.example"],
-        ["echo-tls", "CN=b", "61", "b.example,", "192.0.2.7"],
+        ["echo-tls", "CN=b", "21", "b.example,", "192.0.2.7"],
     ]
     assert lines[at + 3] == r"CN=a\x1b[2J of echo-tls expires soon: 20 days left"
     assert not any("CN=b of" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("days", "when"),
+    [(1, "expires soon: 1 day left"), (0, "expires soon: 0 days left"), (-1, "has expired")],
+)
+def test_a_line_says_that_a_certificate_has_expired_or_will(capfd, days, when):
+    assert printed(capfd, certificate("CN=a", days))[-1] == f"CN=a of echo-tls {when}"
 
 
 @pytest.mark.parametrize(

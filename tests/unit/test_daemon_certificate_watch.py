@@ -9,9 +9,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.daemon.certificate_watch import EVERY, CertificateWatch, ServedCertificate, described
-from echod.tls.certificate_facts import DAY, facts_of
+from echod.tls.certificate_facts import facts_of
 from echod.tls.issuing import LEEWAY, self_signed
 
+DAY = 86_400.0
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -38,10 +39,10 @@ class Watch(SynchronousTestCase):
         told, self.told[:] = [(name, fields["days"]) for name, fields in self.told], []
         return told
 
-    def test_a_warning_is_logged_once_a_day_from_21_days_on(self) -> None:
+    def test_a_warning_is_logged_once_a_day_when_fewer_than_21_days_are_left(self) -> None:
         self.watch.update([served(23)])
-        self.assertEqual(self.pass_days(1.9), [])
-        self.assertEqual(self.pass_days(2), [("certificate.expiring", 21), ("certificate.expiring", 20)])
+        self.assertEqual(self.pass_days(2), [])
+        self.assertEqual(self.pass_days(2), [("certificate.expiring", 20), ("certificate.expiring", 19)])
         self.pass_days(17)
         self.assertEqual(self.pass_days(4)[-1], ("certificate.expiring", 0))
 
@@ -98,7 +99,7 @@ class Watch(SynchronousTestCase):
 def test_the_json_of_a_certificate():
     told = described(served(10), NOW)
     assert told["names"] == ["a.example"]
-    assert (told["until"], told["days_left"]) == ("2026-11-11T00:00:00+00:00", 10.0)
+    assert (told["until"], told["days_left"]) == ("2026-11-11T00:00:00+00:00", 10)
     assert set(told) == {
         *("source", "subject", "issuer", "names", "since", "until", "days_left", "serial", "sha256"),
     }

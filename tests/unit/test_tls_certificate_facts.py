@@ -32,7 +32,7 @@ def test_the_facts_of_a_server():
     assert facts.until - facts.since == timedelta(days=10)
     assert facts.fingerprint == issued.certificate.fingerprint(SHA256()).hex()
     assert facts.days_left(facts.until - timedelta(days=3)) == 3
-    assert facts.days_left(facts.until + timedelta(hours=12)) == -0.5
+    assert facts.days_left(facts.until + timedelta(hours=12)) == -1
 
 
 def test_an_authority_has_no_purpose_and_a_client_has_its_own():

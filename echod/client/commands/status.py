@@ -13,6 +13,7 @@ from echod.client.admin import Administrator, RequestRefused, Unanswered, find_a
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, fitted, line, screen, show
 from echod.escaping import counted, escaped
+from echod.tls.days_left import EXPIRING
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -69,8 +70,8 @@ def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Ite
         yield line("")
         yield fitted(CERTIFICATES, [row for row, _ in served], width)
         for row, days in served:
-            if days <= EXPIRING:
-                when = "has expired" if days < 0 else f"expires soon: {row[2]} days left"
+            if days < EXPIRING:
+                when = "has expired" if days < 0 else f"expires soon: {counted(days, 'day', 'days')} left"
                 yield line(f"{row[1]} of {row[0]} {when}", ALARM)
     for service in status["services"]:
         if active := ", ".join(f"{key} = {value}" for key, value in service.get("faults", {}).items()):
@@ -91,7 +92,6 @@ def fast_path(status: Mapping[str, Any]) -> str:
     return "on, with the native helper" if status.get("native") else "on, in Python"
 
 
-EXPIRING: Final = 21  #: days left from which a certificate is a problem, as for the event `certificate.expiring`
 CERTIFICATES: Final = ("SERVICE", "CERTIFICATE", "DAYS LEFT", "NAMES")
 REFUSALS: Final = ("SERVICE", "ADDRESS", "WHY", "REFUSED")
 WORKERS: Final = ("WORKER", "PROCESS", "OPEN", "FOR")
@@ -152,15 +152,15 @@ def workers(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (f"{one['worker']:d}", f"{one['pid']:d}", f"{one['connections']:,}", state)
 
 
-def certificates(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+def certificates(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
     """A row and the days left for each certificate, the first to expire first."""
     found = [
-        (float(one["days_left"]), service["name"], str(one["subject"]), ", ".join(map(str, one["names"])))
+        (int(one["days_left"]), service["name"], str(one["subject"]), ", ".join(map(str, one["names"])))
         for service in status["services"]
         for one in service.get("certificates", ())
     ]
     for days, service, subject, names in sorted(found):
-        yield (service, subject, f"{int(days)}", names), days
+        yield (service, subject, f"{days}", names), days
 
 
 def refused(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -12,8 +12,7 @@ from echod.config.errors import joined
 from echod.config.settings import Configuration, ServiceConfig
 from echod.escaping import counted, escaped
 from echod.gate.refusal import Refusal
-
-EXPIRING: Final = 21.0  #: days left from which a certificate is a problem, as for the event `certificate.expiring`
+from echod.tls.days_left import EXPIRING
 
 KEY_OF: Final[Mapping[str, str]] = {
     Refusal.CONNECTIONS: "limits.connections",
@@ -169,14 +168,14 @@ def certificates(configuration: Configuration, machine: Machine) -> Iterator[Fin
             seen.add(one.facts.fingerprint)
             left = one.facts.days_left(machine.now)
             what = f"{escaped(one.source)} of {escaped(service.name)}"
-            if left <= EXPIRING:
+            if left < EXPIRING:
                 expires = f"{one.facts.until:%Y-%m-%d %H:%M} UTC"
                 what += f" expired at {expires}" if left < 0 else f" expires at {expires}"
                 key = None if service.tls is None or service.tls.key is None else str(service.tls.key)
                 command = renewal(one.source, key, self_signed=one.facts.subject == one.facts.issuer)
                 severity: Severity = "error" if left < 0 else "warning"
-                found = f"{left:.1f} days left"
-                yield Finding(severity, "certificates", what, found, f"more than {EXPIRING:g} days", command)
+                found = "expired" if left < 0 else f"{counted(left, 'day', 'days')} left"
+                yield Finding(severity, "certificates", what, found, f"at least {EXPIRING} days", command)
             elif running and one.facts.fingerprint not in running:
                 what += " was renewed, and the daemon does not use it yet"
                 yield Finding("warning", "certificates", what, "the old one in use", "a reload", "echoctl reload")
