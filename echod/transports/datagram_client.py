@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
 
 from echod.model import PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.socket_names import SocketAddress, inet_name, unix_name
@@ -296,26 +297,29 @@ class Attempt(FileDescriptor):
             if self._on_sent is not None:
                 self._read_sent_times(self._on_sent)
 
-    def _read_sent_times(self, on_sent: OnSent) -> bool:
-        """Report the send times that the kernel has. Returns whether it had any."""
-        found = False
+    def _read_sent_times(self, on_sent: OnSent) -> None:
+        """Report the send times that the kernel has."""
         for at, sent_ns in sent_times(self.socket):
-            found = True
             if at < self._sent <= at + RECENT:
                 on_sent(self._numbers[at % RECENT], sent_ns)
-        return found
 
-    def connectionLost(self, reason: object) -> None:
+    def connectionLost(self, reason: Any) -> None:
         """Handle an error on the socket without data to read, or the end of the reactor.
 
-        The reactor takes a send time on the error queue for an error too.
+        The reactor takes a send time on the error queue for an error, too. It also reports errors that are over. It
+        reads its events in batches, and an earlier event of the batch may have handled the error: `check` has read it,
+        or the socket with that error was closed and this one has its descriptor.
         """
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.connected else 0
+        if not self.connected:
+            return
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._dialogue.failed(self, OSError(code, os.strerror(code)))
-        elif self.connected and self._on_sent is not None and self._read_sent_times(self._on_sent):
+        elif reason.check(ConnectionDone):
+            if self._on_sent is not None:
+                self._read_sent_times(self._on_sent)
             self.startReading()
-        elif self.connected:
+        else:
             self._dialogue.close(None)
 
     def shut(self) -> None:
