@@ -23,6 +23,7 @@ from echod.escaping import clipped, escaped, from_system, system_error
 from echod.runtime_dir import expanded
 
 VARIABLE: Final = "ECHOD_ADMIN"
+UNPROCESSABLE: Final = 422  #: the configuration or the faults of a request are wrong (RFC 9110 15.5.21)
 LARGEST: Final = 16 * 1024 * 1024  #: bytes of a response: ten thousand connections take 3 MiB
 PATIENCE: Final = 30.0  #: seconds for a whole response: a reload with a long configuration takes one or two
 
@@ -54,6 +55,14 @@ class RequestRefused(Exception):
         self.status = status
         self.answer = answer
         super().__init__(str(answer.get("error", f"status {status}")))
+
+    @property
+    def errors(self) -> list[str]:
+        """What is wrong in a configuration or in faults, escaped; empty if the request was refused otherwise."""
+        found = self.answer.get("errors")
+        if self.status != UNPROCESSABLE or not isinstance(found, list):
+            return []
+        return [escaped(str(one)) for one in found]
 
 
 def find_admin(arguments: argparse.Namespace) -> Address:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from echod.address import Address
-from echod.client import family_options, plot_options, proxy_options, websocket_options
+from echod.client import family_options, output_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import verification
 from echod.client.value_types import color_option, patience, probe_size, service_url, size_range
@@ -104,15 +104,8 @@ def _load(command: Parser) -> None:
 
 def _output(command: Parser) -> None:
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
-    formats = command.add_mutually_exclusive_group()
-    for name, what in (
-        ("json", "print one JSON object only"),
-        ("json-lines", "print a JSON object for each second, and one at the end"),
-        ("csv", "print comma-separated values, a line for each second"),
-    ):
-        command.options.append(f"--{name}")
-        formats.add_argument(f"--{name}", action="store_true", help=what)
-    plot_options.add(command)
+    output_options.formats(command, "second")
+    output_options.plots(command)
     color_option(command)
 
 
@@ -123,7 +116,7 @@ def _unfit(arguments: argparse.Namespace) -> str:
         return f"{url.label}: an endpoint string is not supported; write a URL such as tcp://HOST:PORT"
     if not url.has_path and is_group(url.host):
         return f"{url.label} is a multicast group; expected the address of one service"
-    if wrong := family_options.unfit(arguments) or proxy_options.unfit(arguments) or plot_options.unfit(arguments):
+    if wrong := family_options.unfit(arguments) or proxy_options.unfit(arguments) or output_options.unfit(arguments):
         return wrong
     if arguments.connect and not url.shape.has_connections:
         return f"--connect: {url.label} has no connections; use tcp://, tls://, ws://, wss:// or a Unix socket"

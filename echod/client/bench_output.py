@@ -13,8 +13,8 @@ from typing import Any, Final
 from echod.client.histogram import Histogram
 from echod.client.load.figures import MILLISECOND, byte_rate, second_line
 from echod.client.load.slices import Second
-from echod.client.ping_output import csv_line
 from echod.client.plots.last_minute import LastMinute
+from echod.client.record_lines import csv_line, json_line
 from echod.client.stdout import Screen, fail, put_text
 
 COLUMNS: Final = (
@@ -155,7 +155,7 @@ class Live(Text):
         assert self._minute is not None, "drawn before the start"
         self._drawn = now
         columns, rows = shutil.get_terminal_size((80, 24))
-        self._own.draw(self._minute.lines(now, columns, rows))
+        self._own.plot(self._minute.lines(now, columns, rows))
 
 
 class Rows(Silent):
@@ -192,8 +192,7 @@ class JsonLines(Rows):
     """One JSON object for each second, without the keys that have no value; and one with all figures at the end."""
 
     def record(self, values: Sequence[Any]) -> None:
-        named = zip(COLUMNS, values, strict=True)
-        put_text(json.dumps({name: value for name, value in named if value is not None}) + "\n")
+        put_text(json_line(COLUMNS, values))
 
     def facts(self, found: Mapping[str, Any]) -> None:
         put_text(json.dumps(found) + "\n")

@@ -49,5 +49,5 @@ class LiveOutput(Text):
     def _draw(self) -> None:
         assert self._minute is not None, "drawn before the start"
         columns, rows = shutil.get_terminal_size((80, 24))
-        self._screen_of_its_own.draw(self._minute.lines(self._reactor.seconds(), columns, rows))
+        self._screen_of_its_own.plot(self._minute.lines(self._reactor.seconds(), columns, rows))
         self._timer = self._reactor.callLater(EVERY, self._draw)

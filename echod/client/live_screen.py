@@ -25,13 +25,17 @@ STYLES: Final = {Role.TEXT: "", Role.AXIS: "", Role.RANGE: "blue", Role.MEDIAN: 
 
 
 class LiveScreen:
-    """A screen of its own on the terminal at standard output."""
+    """A screen of its own on the terminal at standard output.
 
-    def __init__(self, color: str) -> None:
+    Typed keys do not appear in it. `keyboard` is the descriptor of their terminal, by default standard output.
+    """
+
+    def __init__(self, color: str, keyboard: int | None = None) -> None:
         self._color = color
         self._live: Live | None = None
         self._drawn = Group()
-        self._keys = KeyByKey(sys.stdout.fileno(), self._enter, self._leave)  # typed keys must not appear in it
+        self._keyboard = sys.stdout.fileno() if keyboard is None else keyboard
+        self._keys = KeyByKey(self._keyboard, self._enter, self._leave)
 
     def begin(self) -> None:
         """Change to the screen. It gets UTF-8 in any locale, as all output of echoctl."""
@@ -39,11 +43,15 @@ class LiveScreen:
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         self._keys.begin()
 
-    def draw(self, lines: Sequence[Line]) -> None:
-        """Show these lines, from the top."""
-        self._drawn = Group(*map(_characters, lines))
+    def draw(self, drawn: Group) -> None:
+        """Show this instead of what is shown."""
+        self._drawn = drawn
         if self._live is not None:
             self._live.update(self._drawn, refresh=True)
+
+    def plot(self, lines: Sequence[Line]) -> None:
+        """Show the lines of a plot, from the top."""
+        self.draw(Group(*map(_characters, lines)))
 
     def end(self) -> None:
         """Change back, once. Keys that were typed are dropped."""
@@ -66,7 +74,7 @@ class LiveScreen:
             with suppress(OSError):  # the terminal was closed
                 live.stop()
         with suppress(termios.error):
-            termios.tcflush(sys.stdout.fileno(), termios.TCIFLUSH)
+            termios.tcflush(self._keyboard, termios.TCIFLUSH)
 
 
 def _characters(line: Line) -> Text:

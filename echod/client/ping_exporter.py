@@ -11,8 +11,9 @@ from typing import Any, Final
 from echod.client.auth_key import read_auth_key
 from echod.client.exporter import serve_metrics
 from echod.client.ping_metrics import PingCollector, TargetMetrics
-from echod.client.ping_output import COLUMNS, csv_line, output
+from echod.client.ping_output import COLUMNS, output
 from echod.client.ping_run import PingRun
+from echod.client.record_lines import csv_line
 from echod.client.stdout import fail, put_text
 from echod.escaping import system_error
 from echod.stdio import report

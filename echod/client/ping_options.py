@@ -9,7 +9,7 @@ from typing import Final
 
 from echod.address import Address
 from echod.address_options import Source, option_text, source_of
-from echod.client import exporter_options, family_options, plot_options, proxy_options, websocket_options
+from echod.client import exporter_options, family_options, output_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import LAYER, verification
 from echod.client.value_types import (
@@ -160,14 +160,7 @@ def _output(command: Parser) -> None:
     )
     command.add_argument("--histogram", action="store_true", help="print a histogram of the times")
     exporter_options.add(command)
-    formats = command.add_mutually_exclusive_group()
-    for name, what in (
-        ("json", "print one JSON object only"),
-        ("json-lines", "print a JSON object for each probe, and one at the end"),
-        ("csv", "print comma-separated values, a line for each probe"),
-    ):
-        command.options.append(f"--{name}")
-        formats.add_argument(f"--{name}", action="store_true", help=what)
+    output_options.formats(command, "probe")
     for name, what in (("warn", "1"), ("critical", "2")):
         command.add_argument(
             f"--{name}",
@@ -175,7 +168,7 @@ def _output(command: Parser) -> None:
             type=threshold,
             help=f"exit with {what} if the mean time or the loss is higher: 100ms,20%%; as a monitoring plugin",
         )
-    plot_options.add(command)
+    output_options.plots(command)
     color_option(command)
 
 
@@ -189,7 +182,7 @@ def unfit(arguments: argparse.Namespace) -> str:
         return "--sizes: leave out --size"
     if arguments.df == SEARCH and (wrong := _unfit_search(arguments)):
         return wrong
-    if wrong := exporter_options.unfit(arguments) or plot_options.unfit(arguments) or _unfit_live(arguments):
+    if wrong := exporter_options.unfit(arguments) or output_options.unfit(arguments) or _unfit_live(arguments):
         return wrong
     if wrong := _unfit_limits(arguments):
         return wrong

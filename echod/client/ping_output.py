@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +10,7 @@ from typing import Any, Final
 
 from echod.client.loss_pattern import Outage
 from echod.client.probe_ledger import ProbeResult, ReplyClass
+from echod.client.record_lines import csv_line, json_line
 from echod.client.stdout import Screen, colored, put_text
 from echod.config.units import duration_text
 from echod.escaping import counted, escaped
@@ -176,8 +175,7 @@ class JsonLines(Rows):
     """One JSON object for each record, without the keys that have no value; and one with all figures at the end."""
 
     def record(self, values: Sequence[Any]) -> None:
-        named = zip(COLUMNS, values, strict=True)
-        put_text(json.dumps({name: value for name, value in named if value is not None}) + "\n")
+        put_text(json_line(COLUMNS, values))
 
     def facts(self, found: Mapping[str, Any]) -> None:
         put_text(json.dumps(found) + "\n")
@@ -185,13 +183,6 @@ class JsonLines(Rows):
 
 def _inert(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def csv_line(values: Sequence[Any]) -> str:
-    """One line of CSV."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
 
 
 def seconds() -> float:

@@ -9,8 +9,9 @@ import pytest
 
 from echod.client.directions import OneWay
 from echod.client.loss_pattern import Outage
-from echod.client.ping_output import COLUMNS, Csv, JsonLines, Silent, Text, csv_line, output
+from echod.client.ping_output import COLUMNS, Csv, JsonLines, Silent, Text, output
 from echod.client.probe_ledger import ProbeResult, ReplyClass
+from echod.client.record_lines import csv_line
 
 RESULT = ProbeResult(
     ReplyClass.RECEIVED, 7, 64, 0.0015, remote="reflector", ttl=61, one_way=OneWay(0.0005, -0.0001, 0.0011)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from echod.client import plot_options
+from echod.client import output_options
 from echod.client.bench_output import output
 from echod.client.histogram import percentile_text
 from echod.client.load.bench_summary import summary
@@ -39,7 +39,7 @@ DIGITS: Final = b"0123456789"  #: every kind that is recognized returns them unc
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the load. Returns the exit code: 0, 1 after any failure or without a reply, 130 if interrupted."""
-    if wrong := _too_few_descriptors(arguments.connections) or plot_options.live_error(arguments):
+    if wrong := _too_few_descriptors(arguments.connections) or output_options.live_error(arguments):
         fail(wrong)
         return 1
     loop = EpollLoop()

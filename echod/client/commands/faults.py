@@ -10,7 +10,6 @@ from typing import Any, Final
 from rich.console import RenderableType
 
 from echod.client.admin import Administrator, RequestRefused, Unanswered, find_admin, parsing_response
-from echod.client.commands.reload import UNPROCESSABLE
 from echod.client.stdout import fail
 from echod.client.tables import fitted, line, screen, show
 from echod.escaping import escaped, system_error
@@ -43,12 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         if error.status == NOT_FOUND:
             fail(f"the daemon has no service {escaped(arguments.service)}; echoctl status lists them")
             return 1
-        errors = error.answer.get("errors")
-        if error.status != UNPROCESSABLE or not isinstance(errors, list):
-            fail(escaped(str(error)))
+        for text in error.errors or [escaped(str(error))]:
+            fail(text)
+        if not error.errors:
             return 1
-        for one in errors:
-            fail(escaped(str(one)))
         fail("the faults were not changed")
         return USAGE
     if arguments.json:

@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from echod.client import monitoring, plot_options
+from echod.client import monitoring, output_options
 from echod.client.auth_key import read_auth_key
 from echod.client.mtu_search import MtuSearch
 from echod.client.ping_options import SEARCH
-from echod.client.ping_output import COLUMNS, Silent, csv_line, output
+from echod.client.ping_output import COLUMNS, Silent, output
 from echod.client.ping_run import PingRun
 from echod.client.plots.plot_output import open_plot
+from echod.client.record_lines import csv_line
 from echod.client.result_files import open_result
 from echod.client.stdout import INTERRUPTED, fail, put_text
 from echod.client.summary_head import SCHEMA
@@ -32,7 +33,7 @@ class Ping:
         self._codes: list[int] = []
         self._code = INTERRUPTED  # of the whole ping; known when all targets have ended
         self._runs: list[PingRun | MtuSearch] = []
-        if wrong := plot_options.live_error(arguments):
+        if wrong := output_options.live_error(arguments):
             fail(wrong)
             finish(1)
             return

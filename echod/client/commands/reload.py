@@ -7,6 +7,7 @@ import json
 from typing import Final
 
 from echod.client.admin import (
+    UNPROCESSABLE,
     Administrator,
     NoDaemon,
     RequestRefused,
@@ -19,7 +20,6 @@ from echod.client.stdout import fail
 from echod.escaping import counted, escaped
 
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
-UNPROCESSABLE = 422  #: the configuration is wrong (RFC 9110 15.5.21)
 MOVED = "or, if [admin] was changed, use kill -HUP, systemctl reload, or --admin OLD-URL"
 
 
@@ -44,15 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
         fail(str(error))
         return 1
     except RequestRefused as error:
-        errors = error.answer.get("errors")
         if arguments.json and error.status == UNPROCESSABLE:
             print(json.dumps(error.answer))
             return EX_CONFIG
-        if error.status != UNPROCESSABLE or not isinstance(errors, list):
-            fail(escaped(str(error)))
+        for text in error.errors or [escaped(str(error))]:
+            fail(text)
+        if not error.errors:
             return 1
-        for line in errors:
-            fail(escaped(str(line)))
         fail("the configuration was not changed")
         return EX_CONFIG
     if arguments.json:

@@ -15,17 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Group
-from rich.live import Live
-from rich.text import Text
 
 from echod.client import top_rates
 from echod.client.admin import Administrator, RequestRefused, Unanswered, find_admin, parsing_response
+from echod.client.live_screen import LiveScreen
 from echod.client.stdout import fail, put_text
 from echod.client.tables import line, screen, show, table
 from echod.client.top_rates import CONNECTION_ORDERS, COUNTED, ORDERS, Rates, Row
 from echod.client.top_screen import HEADINGS, VIEWS, cells, drawn
 from echod.escaping import escaped
-from echod.lineedit.raw_mode import KeyByKey
 
 EVERY: Final = 1.0  #: seconds
 SHARE: Final = 10  #: the daemon has this many times the duration of an answer until the next request
@@ -128,7 +126,7 @@ def _watch(watched: Watched, view: View) -> None:
     stopped = False
     due = time.monotonic() + EVERY
     while True:
-        view.draw(watched, stopped=stopped)
+        view.draw(screenful(watched, stopped=stopped))
         key = pressed(max(due - time.monotonic(), 0.0))
         if key in LEAVE:
             return
@@ -188,51 +186,31 @@ def pressed(seconds: float) -> bytes | None:
     return read if read.startswith(b"\x1b") else read[:1]
 
 
-class View:
+class View(LiveScreen):
     """A context manager for the alternate screen and key-by-key input.
 
     The terminal is restored at the end, and while the process is stopped.
     """
 
     def __init__(self, color: str) -> None:
-        self._color = color
-        self._drawn: Group | None = None
-        self._live: Live | None = None
-        self._keys = KeyByKey(sys.stdin.fileno(), self._enter, self._leave)
+        super().__init__(color, sys.stdin.fileno())
 
     def __enter__(self) -> View:
         for number in ENDING:
             signal.signal(number, signal.default_int_handler)
-        self._keys.begin()
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)  # a second signal would interrupt the restoring
-        self._keys.end()
+        self.end()
 
-    def draw(self, watched: Watched, *, stopped: bool = False) -> None:
-        """Draw one screen, in the size that the terminal has now."""
-        columns, lines = shutil.get_terminal_size((80, 24))
-        sums, order = watched.everything(), watched.order
-        self._drawn = drawn(
-            watched.status, watched.view, watched.rows(), columns, lines, order=order, stopped=stopped, everything=sums
-        )
-        if self._live is not None:
-            self._live.update(self._drawn, refresh=True)
 
-    def _enter(self) -> None:
-        self._live = Live(
-            self._drawn or Text(""),
-            console=screen(self._color, live=True),
-            screen=True,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start(refresh=True)
-
-    def _leave(self) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            live.stop()
+def screenful(watched: Watched, *, stopped: bool = False) -> Group:
+    """One screen, in the size that the terminal has now."""
+    columns, lines = shutil.get_terminal_size((80, 24))
+    sums, order = watched.everything(), watched.order
+    return drawn(
+        watched.status, watched.view, watched.rows(), columns, lines, order=order, stopped=stopped, everything=sums
+    )

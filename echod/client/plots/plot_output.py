@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from echod.client.plot_options import TERMINAL
+from echod.client.output_options import TERMINAL
 from echod.client.plots.formats import CannotDraw, check_format, drawn
 from echod.client.plots.plot_data import PlotData
 from echod.client.plots.terminal_plot import terminal_plot, text

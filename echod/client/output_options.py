@@ -1,4 +1,4 @@
-"""The options of `ping` and `bench` that draw, and the opening of their files."""
+"""The output options that `ping` and `bench` share: formats for programs, and plots."""
 
 from __future__ import annotations
 
@@ -12,8 +12,20 @@ from echod.client.value_types import file_name, picture
 TERMINAL = "-"  #: instead of a file: draw on standard output
 
 
-def add(command: Parser) -> None:
-    """Add the options."""
+def formats(command: Parser, record: str) -> None:
+    """Add `--json`, `--json-lines` and `--csv`. `record` is what a line describes: a probe or a second."""
+    group = command.add_mutually_exclusive_group()
+    for name, what in (
+        ("json", "print one JSON object only"),
+        ("json-lines", f"print a JSON object for each {record}, and one at the end"),
+        ("csv", f"print comma-separated values, a line for each {record}"),
+    ):
+        command.options.append(f"--{name}")
+        group.add_argument(f"--{name}", action="store_true", help=what)
+
+
+def plots(command: Parser) -> None:
+    """Add `--live`, `--hgrm` and `--plot`."""
     command.add_argument("--live", action="store_true", help="show the last minute as a graph in the terminal")
     command.add_argument(
         "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
