@@ -89,14 +89,8 @@ class StreamPort(FileDescriptor):
             self._end_full_backlog()
             if self._resume is None or self._share.leaving:
                 accept_backlog(self.accept_turn)
-            self.connected = 0
-            if self._resume is not None:
-                self._resume.cancel()
-                self._resume = None
-            self.stopReading()
-            self._poller.keep(False)
+            self.release()
             self.close_socket()
-            self.factory.doStop()
 
     def release(self) -> None:
         """Leave the socket to another port. Open connections continue."""
