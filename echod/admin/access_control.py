@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import pwd
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Final, Literal, Protocol
 
 from echod.escaping import clipped
 from echod.http.messages import TEXT, Answer, Handler, Request, Respond, error_answer
+from echod.http.own_host import refusal_of_page
 from echod.http.session import HTTPSession
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
@@ -134,26 +134,7 @@ class AdminService(Service):
     def _refusal_over_tcp(self, request: Request) -> Answer | None:
         if request.method not in READING:
             return error_answer(403, "over TCP this interface is read-only; use its Unix socket")
-        # DNS rebinding: a web page under a name that an attacker points to this host could read everything.
-        host = request.headers.get("host", "")
-        if not self._is_ours(host):
-            return error_answer(
-                421, f"Host {clipped(host)} is not allowed: use an IP address, localhost, or a name in admin.hosts"
-            )
-        # A page of another site may send requests by a browser: its Origin then differs from the Host.
-        origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            return error_answer(403, "a page of another site may not read this")
-        return None
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether a Host header is allowed: absent, an IP address, localhost, or one of `hosts`."""
-        name, colon, port = host.rpartition(":")
-        if not colon or (port and not port.isdecimal()) or name.endswith(":"):  # an IPv6 address without brackets
-            name = host
-        if not host or is_address(name.removeprefix("[").removesuffix("]")):
-            return True
-        return name.lower().removesuffix(".") in ("localhost", *self.options.hosts)
+        return refusal_of_page(request, self.options.hosts, "admin.hosts")
 
     def _is_member(self, peer: Peer) -> bool:
         gid = self.options.gid
@@ -174,15 +155,6 @@ def _name_of(user: int) -> str:
         return pwd.getpwuid(user).pw_name
     except (KeyError, OSError):
         return f"user {user}"
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IP address, IPv6 with or without a zone."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 class _Leaving(HTTPSession):

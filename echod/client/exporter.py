@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -16,6 +16,7 @@ from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from echod.http.messages import TEXT, Answer, Request, Respond, error_answer
+from echod.http.own_host import refusal_of_page
 from echod.http.session import HTTPSession
 from echod.model import Context, Peer, Say, Service, Session
 from echod.socket_names import inet
@@ -29,14 +30,18 @@ SWEEP: Final = 1.0  #: seconds between two checks for requests that take too lon
 
 
 class MetricsService(Service):
-    """Answers GET of PATH by the metrics, in the format that the client prefers."""
+    """Answers GET of PATH by the metrics, in the format that the client prefers.
+
+    `names` are those that a Host header may have besides IP addresses and localhost.
+    """
 
     kind = "metrics"
     summary = "metrics for Prometheus"
     messages = datagrams = False
 
-    def __init__(self, collector: Collector, context: Context) -> None:
+    def __init__(self, collector: Collector, names: Collection[str], context: Context) -> None:
         super().__init__(None, context)
+        self._names = names
         self._registry = CollectorRegistry()
         self._registry.register(collector)
         self._sessions: set[_MetricsSession] = set()
@@ -56,6 +61,8 @@ class MetricsService(Service):
     def _answer(self, request: Request, respond: Respond) -> None:
         if request.method not in ("GET", "HEAD"):
             respond(error_answer(405, "the method is not allowed; expected GET", ("allow", "GET, HEAD")))
+        elif refusal := refusal_of_page(request, self._names, "--serve-host"):
+            respond(refusal)
         elif request.path == "/":
             respond(Answer(200, f"The metrics are at {PATH}.\n".encode(), TEXT))
         elif request.path == PATH:
@@ -77,9 +84,9 @@ class _MetricsSession(HTTPSession):
         self._on_lost(self)
 
 
-def serve_metrics(reactor: Any, address: Address, collector: Collector) -> list[str]:
-    """Serve the metrics at an address. Returns the URLs of its sockets. Raises OSError."""
-    service = MetricsService(collector, Context(clock=reactor.seconds, later=reactor.callLater))
+def serve_metrics(reactor: Any, address: Address, collector: Collector, names: Collection[str]) -> list[str]:
+    """Serve the metrics at an address, as MetricsService. Returns the URLs of its sockets. Raises OSError."""
+    service = MetricsService(collector, names, Context(clock=reactor.seconds, later=reactor.callLater))
     gate = ConnectionGate(ANY_CLIENT, LIMITS, reactor.seconds)
     factory = ServiceFactory(service, gate=gate, limits=LIMITS, clock=reactor)
     urls = []

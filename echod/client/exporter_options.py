@@ -1,11 +1,11 @@
-"""`--serve` of ping: metrics for Prometheus, in place of a ping that ends."""
+"""`--serve` and `--serve-host` of ping: metrics for Prometheus, in place of a ping that ends."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Final
 
-from echod.client.value_types import exporter_address
+from echod.client.value_types import exporter_address, host_of_request
 
 EXPORTER: Final = "tcp://127.0.0.1:10091"  #: where metrics are served by default
 _OF_A_PING_THAT_ENDS: Final = {
@@ -16,7 +16,7 @@ _OF_A_PING_THAT_ENDS: Final = {
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    """Add the option."""
+    """Add the options."""
     command.add_argument(
         "--serve",
         metavar="ADDRESS",
@@ -24,6 +24,14 @@ def add(command: argparse.ArgumentParser) -> None:
         const=EXPORTER,
         type=exporter_address,
         help=f"serve metrics for Prometheus at this address, until interrupted (default: {EXPORTER})",
+    )
+    command.add_argument(
+        "--serve-host",
+        metavar="NAME",
+        type=host_of_request,
+        action="append",
+        default=[],
+        help="with --serve: also answer requests to this name, besides IP addresses and localhost; may be repeated",
     )
 
 
@@ -33,4 +41,6 @@ def unfit(arguments: argparse.Namespace) -> str:
         for name, option in _OF_A_PING_THAT_ENDS.items():
             if getattr(arguments, name):
                 return f"--serve measures until it is interrupted: leave out {option}"
+    elif arguments.serve_host:
+        return f"--serve-host {arguments.serve_host[0]}: nothing is served; expected --serve as well"
     return ""

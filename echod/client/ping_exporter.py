@@ -42,7 +42,8 @@ class PingExporter:
             self._metrics.append(TargetMetrics(target.url.label, flows[target.url.label], output(target)))
         self._pauses = [SHORTEST_PAUSE] * len(self._targets)
         try:
-            urls = serve_metrics(reactor, arguments.serve, PingCollector(self._metrics, self._figures))
+            collector = PingCollector(self._metrics, self._figures)
+            urls = serve_metrics(reactor, arguments.serve, collector, arguments.serve_host)
         except OSError as error:
             fail(f"--serve {arguments.serve.label}: {system_error(error)}")
             finish(1)

@@ -13,6 +13,7 @@ from echod.address import Address, AddressError, parse
 from echod.address_options import OPTIONS
 from echod.client.argparse_errors import NOT_AVAILABLE
 from echod.config.units import duration, shown, size
+from echod.config.value_types import host_name
 from echod.escaping import from_system
 from echod.event_catalogue import matching
 from echod.faults.keys import KEYS
@@ -71,6 +72,14 @@ def exporter_address(text: str) -> Address:
     if not is_ip_address(address.host):
         raise argparse.ArgumentTypeError(f"{address.label} has a name; expected an IP address, or * for all of them")
     return address
+
+
+def host_of_request(text: str) -> str:
+    """A name that the Host header of a request may have."""
+    try:
+        return host_name(from_system(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def is_ip_address(host: str) -> bool:

@@ -30,6 +30,7 @@ from echod.config.value_types import (
     URL,
     Form,
     array,
+    host_name,
     path,
     sized,
     text,
@@ -111,17 +112,11 @@ def _admin_address(written: str) -> Address:
 _ADMIN_RIGHT: Final = 'an address such as "unix://%t/admin.sock"'
 
 
-def _host_name(written: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", written):
-        raise ValueError(f'{shown(written)}: must be the name of a host without a port, such as "echo.example"')
-    return written.lower()
-
-
 ADMIN: Final = Table(
     "admin",
     {
         "listen": array(text(_ADMIN_RIGHT, _admin_address), "addresses"),
-        "hosts": array(text('a name such as "echo.example"', _host_name), 'names such as ["echo.example"]'),
+        "hosts": array(text('a name such as "echo.example"', host_name), 'names such as ["echo.example"]'),
         "group": TEXT,
     },
     settings.Admin,
@@ -214,7 +209,7 @@ WEBSOCKET: Final = Table(
     "services.NAME.websocket",
     {
         "origins": array(text('an origin such as "https://page.example"', _origin), 'origins such as ["*"]'),
-        "hosts": array(text('a name such as "echo.example"', _host_name), 'names such as ["echo.example"]'),
+        "hosts": array(text('a name such as "echo.example"', host_name), 'names such as ["echo.example"]'),
         "compression": words("off", "on"),
         "subprotocols": array(text('a name such as "echo.v1"', _token), 'names such as ["echo.v1"]'),
         "page": FLAG,

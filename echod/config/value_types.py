@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -150,6 +151,13 @@ def path(written: str) -> Path:
     if not written or "\0" in written:
         raise ValueError(f'{units.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
     return Path(for_system(written))
+
+
+def host_name(written: str) -> str:
+    """A name that the Host header of a request may have, in lower case. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", written):
+        raise ValueError(f'{units.shown(written)}: must be the name of a host without a port, such as "echo.example"')
+    return written.lower()
 
 
 def _boolean(value: Any) -> bool:

@@ -101,6 +101,30 @@ def test_other_requests_get_an_error_and_a_slow_one_is_closed_by_itself():
             assert client.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+def status(url: str, **headers: str) -> int:
+    """The status of a request with these headers."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SECONDS) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_a_web_page_cannot_read_the_metrics():
+    """Its owner points its name to this host (DNS rebinding), or it sends requests to this host from another site."""
+    with exporter("udp://127.0.0.1:9", "--serve-host", "probe.example", "--serve-host", "Probe2") as (_, _, url):
+        own = url.split("/")[2]
+        port = own.partition(":")[2]
+        for host in (own, f"localhost:{port}", f"probe.example:{port}", "PROBE.example", "probe2", "[::1]:10091"):
+            assert status(url, Host=host) == 200, host
+        for host in (f"rebound.example:{port}", "localhost.rebound.example", "probe.example.rebound.example"):
+            assert status(url, Host=host) == 421, host
+            assert status(url.replace("metrics", ""), Host=host) == 421
+        assert status(url, Origin=f"http://{own}") == 200
+        assert status(url, Origin="http://rebound.example") == 403
+
+
 def test_an_address_in_use_is_an_error():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -156,6 +156,11 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ),
         ("ping udp://127.0.0.1:7 --serve -c 3", "--serve measures until it is interrupted: leave out --count"),
         ("ping udp://127.0.0.1:7 --serve -w 3", "--serve measures until it is interrupted: leave out -w"),
+        ("ping udp://h:7 --serve-host a.b", "--serve-host a.b: nothing is served; expected --serve as well"),
+        (
+            "ping udp://h:7 --serve --serve-host a.b:1",
+            '--serve-host: "a.b:1": must be the name of a host without a port',
+        ),
         ("ping udp://h:7 --serve --json", "--serve measures until it is interrupted: leave out --json"),
         ("ping -I lo unix:///run/x", "-I lo: unix has no option interface; expected tcp://, udp://, tls://, ws:// or"),
         ("ping -M do unix:///run/x", "-M do: unix has no DF flag; expected tcp://, udp://"),
