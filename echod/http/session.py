@@ -232,7 +232,9 @@ class HTTPSession:
         if isinstance(event, h11.Request):
             self._current = event
             self._body.clear()
-            if len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers) > HEAD:
+            if not event.http_version.startswith(b"1."):  # RFC 9110 2.5: the major version decides about the syntax
+                self._refuse(505, f"HTTP/{event.http_version.decode()} is not supported; expected HTTP/1.1 or HTTP/1.0")
+            elif len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers) > HEAD:
                 self._refuse(431, f"the head of the request is larger than {HEAD} bytes")
             elif event.method == b"CONNECT":  # after a status 2xx the connection would be a tunnel (RFC 9110 9.3.6)
                 self._refuse(501, "CONNECT: this server is not a proxy")

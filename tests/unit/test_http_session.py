@@ -136,6 +136,13 @@ def test_any_input_gets_a_response_waits_or_closes(pieces):
         (asking(method="POST", body=b"x" * (BODY + 1)), 413),
         (asking(method="POST", headers=["Content-Length: 3", "Content-Length: 4"]), 400),
         (asking("x:1", "CONNECT"), 501),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\n\r\n", 505),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/2\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/11.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / http/1.1\r\nHost: x\r\n\r\n", 400),
     ],
 )
 def test_an_invalid_request_gets_an_error_and_a_close(sent, status):
@@ -146,6 +153,21 @@ def test_an_invalid_request_gets_an_error_and_a_close(sent, status):
     assert json.loads(body)["error"]
     assert body.count(b"\n") == 1
     assert client.end is End.CLOSE
+
+
+def test_another_major_version_is_not_answered_as_version_1():
+    client = Client()
+    client.send(b"GET /a HTTP/2.0\r\nHost: x\r\n\r\n")
+    assert json.loads(client.answers[0][1]) == {"error": "HTTP/2.0 is not supported; expected HTTP/1.1 or HTTP/1.0"}
+    assert client.data.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.9"])
+def test_each_minor_version_of_version_1_is_served(version):
+    client = Client()
+    client.send(f"GET /a HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+    assert client.answers == [(200, b'["GET", "/a", {}, ""]\n')]
+    assert client.end is (End.NOTHING if version != "1.0" else End.CLOSE)
 
 
 @pytest.mark.parametrize(
