@@ -216,7 +216,7 @@ def makeService(options: Options) -> Daemon:
         hold()
         count = options.workers = workers_of(configuration.daemon.workers)
         hub, make_state = hub_of(reactor, configuration.bus)
-        workers = Supervisor(reactor, count, hub) if count > 1 else None
+        workers = Supervisor(reactor, count, hub, identity) if count > 1 else None
         bind = partial(bind_all, reactor, store=store)
         absent: dict[ListenSpec, str] = {}
         bound = bind(specs_of(services_of(configuration)), absent)

@@ -94,11 +94,12 @@ def stay_behind(addresses: Iterable[Address]) -> Iterator[str]:
     for one in addresses:
         folder = os.path.dirname(one.path)
         if one.has_path and not one.path.startswith("@") and not os.access(folder, os.W_OK | os.X_OK):
-            user = _called(os.geteuid())
+            user = user_name(os.geteuid())
             yield f"{one.label} will not be removed at the stop: user {user} may not write to {escaped(folder)}"
 
 
-def _called(number: int) -> str:
+def user_name(number: int) -> str:
+    """The name of a user, or its number if the user database does not have it."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -6,7 +6,6 @@ is replaced within milliseconds.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -20,16 +19,16 @@ from echod.bus.local_hub import LocalHub
 from echod.config.settings import Configuration
 from echod.daemon.bind import BoundSocket
 from echod.daemon.config_diff import ConfigurationRefused
-from echod.escaping import escaped, system_error
+from echod.daemon.privileges import Identity
 from echod.services.replicated_membership import Memberships
 from echod.shared_memory.memory import PARENT, SharedMemory
 from echod.shared_memory.state import SharedMemoryState
 from echod.telemetry.log import LEVELS
 from echod.workers.assignment import packed
-from echod.workers.backoff import Backoff
+from echod.workers.backoff import FIRST, Backoff
 from echod.workers.forwarded_log import publish
 from echod.workers.held_sockets import HeldSockets
-from echod.workers.worker import Worker
+from echod.workers.worker import Worker, check_programs, start_error
 
 CHECKED: Final = 0.5  #: seconds between two checks for workers that do not respond
 ANSWERED: Final = 2.0  #: seconds to wait for the figures of a worker; a hung one does not stop the admin interface
@@ -39,9 +38,13 @@ GAUGES: Final = ("connections", "plane", "native")  #: figures that end with the
 
 
 class Supervisor:
-    """A WorkerPool of `count` workers. `hub` orders the messages of their rooms and queues."""
+    """A WorkerPool of `count` workers. `hub` orders the messages of their rooms and queues.
 
-    def __init__(self, reactor: Any, count: int, hub: LocalHub | None = None) -> None:
+    Raises ConfigurationRefused if `identity`, the user that will serve, cannot start workers.
+    """
+
+    def __init__(self, reactor: Any, count: int, hub: LocalHub | None = None, identity: Identity | None = None) -> None:
+        check_programs(identity)
         self._reactor = reactor
         self._count = count
         self._memory = SharedMemory.create(count)
@@ -215,9 +218,8 @@ class Supervisor:
             try:
                 self._workers.append(Worker(self._reactor, self._received, self._ended))
             except OSError as error:
-                where = escaped(sys.executable)
-                self._daemon.log.say("error", f"no worker process can be started: {where}: {system_error(error)}")
-                self._rest()
+                self._daemon.log.say("error", start_error(error))
+                self._rest(max(FIRST, self._backoff.ended(self._reactor.seconds())))
                 return
 
     def _assign(self, worker: Worker, number: int) -> None:
@@ -283,7 +285,7 @@ class Supervisor:
             self._rest(delay)
         self._fill()
 
-    def _rest(self, seconds: float = 1.0) -> None:
+    def _rest(self, seconds: float) -> None:
         """Start no process for some seconds."""
         if not self._resting:
             self._resting = True

@@ -8,11 +8,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
+import twisted
 from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
+from echod.daemon.config_diff import ConfigurationRefused
+from echod.daemon.privileges import Identity, user_name
+from echod.escaping import escaped, system_error
+from echod.transports.effective_user import acting_as
+from echod.workers.bus_hub import EX_CONFIG
 from echod.workers.control_channel import ControlChannel, open_channel
 
 ENTRY: Final = "echod.workers.worker_process"
@@ -22,6 +29,8 @@ MISSED: Final = 1.5  #: seconds without a message after which its answers are no
 BUILDING: Final = 60.0
 """The same while it imports modules, or builds what serves a configuration. That takes seconds with hundreds of
 addresses and certificates, or on a loaded machine."""
+
+_ACCESS: Final = {os.X_OK: "execute", os.R_OK: "read"}
 
 Handle = Callable[["Worker", str, Mapping[str, Any]], None]
 
@@ -159,6 +168,27 @@ def programs() -> list[str]:
             if os.path.basename(path).startswith("ld-"):
                 found.add(os.path.realpath(f"/{path}"))
     return sorted(found)
+
+
+def check_programs(identity: Identity | None) -> None:
+    """Check that the user that will serve can start workers. Call it as root if that is another user.
+
+    Raises ConfigurationRefused if that user cannot execute the interpreter, or not read the modules.
+    """
+    user = os.geteuid() if identity is None else identity.user
+    other = identity is not None and os.geteuid() == 0 and user != 0
+    with acting_as(identity.user, identity.group, identity.groups) if identity and other else nullcontext():
+        for path, mode in (sys.executable, os.X_OK), (__file__, os.R_OK), (twisted.__file__, os.R_OK):
+            if not os.access(path, mode, effective_ids=True):
+                wrong = f"user {user_name(user)} cannot {_ACCESS[mode]} {escaped(path)}, which a worker needs"
+                right = "an installation that this user can read, or workers = 1"
+                raise ConfigurationRefused(EX_CONFIG, [f"daemon.workers: {wrong}; expected {right}"])
+
+
+def start_error(error: OSError) -> str:
+    """The line for the log if no process can be started: the reason, the program and the user."""
+    user, program = user_name(os.geteuid()), escaped(sys.executable)
+    return f"no worker process can be started: user {user}, {program}: {system_error(error)}"
 
 
 def _signal(number: int) -> str:

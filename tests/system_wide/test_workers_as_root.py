@@ -154,3 +154,20 @@ def test_process_one_with_workers_reaps_orphans_and_obeys_signals() -> None:
 
 def _is_worker(pid: int) -> bool:
     return b"echod.workers.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_python_that_the_later_user_cannot_execute_is_refused_before_anything_is_bound(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    python = tmp_path / "python"
+    python.symlink_to(os.path.realpath(sys.executable))
+    text = f'[daemon]\nworkers = 2\n[services.echo]\nlisten = ["unix://{tmp_path}/socket"]\n'
+    (tmp_path / "echod.toml").write_text(text)
+    path = os.pathsep.join(filter(None, sys.path))
+    command = ["env", f"PYTHONPATH={path}", python, "-m", "echod", "--config", tmp_path / "echod.toml"]
+    done = run(*map(str, command), "--uid", "nobody")
+    assert done.returncode == 78
+    assert done.stderr.decode() == (
+        f"echod: daemon.workers: user nobody cannot execute {python}, which a worker needs;"
+        " expected an installation that this user can read, or workers = 1\n"
+    )
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["echod.toml", "python"]
