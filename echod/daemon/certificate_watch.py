@@ -117,4 +117,5 @@ def described(one: ServedCertificate, now: datetime) -> dict[str, Any]:
         "days_left": facts.days_left(now),
         "serial": facts.serial,
         "sha256": facts.fingerprint,
+        "on_purpose": one.on_purpose,
     }

@@ -167,6 +167,7 @@ function problems() {
   }
   for (const service of status.services) {
     for (const one of service.certificates ?? []) {
+      if (one.on_purpose) continue;
       const values = { subject: plain(one.subject), service: plain(service.name), days: one.days_left };
       if (one.days_left < 0) add("error", "problem_expired", values);
       else if (one.days_left < EXPIRING) add("warn", "problem_certificate", values);
@@ -384,10 +385,12 @@ function showCertificates() {
   byId("certificates-section").hidden = !found.length;
   const rows = found.map((one) => [
     plain(one.service),
-    element("span", "", plain(one.subject), element("span", "why", plain(one.source))),
+    element("span", "", plain(one.subject), one.on_purpose
+      ? element("span", "why alarm", worded("on_purpose", { source: plain(one.source) }))
+      : element("span", "why", plain(one.source))),
     plain(one.names.join(", ")),
     figure(one.days_left),
-    element("span", one.days_left < EXPIRING ? "alarm" : "", moment.format(new Date(one.until))),
+    element("span", one.days_left < EXPIRING && !one.on_purpose ? "alarm" : "", moment.format(new Date(one.until))),
   ]);
   const columns = [["service"], ["certificate"], ["names"], ["days_left", true], ["expires"]];
   table(byId("certificates"), columns, rows, "certificates-title");

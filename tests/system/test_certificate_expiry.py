@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 from datetime import UTC, datetime
 
 import pytest
 
 from echod.tls.issuing import authority, server
-from tests.daemon import ECHOCTL, Daemon, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, run
 
 NOW = datetime.now(UTC)
 CA = authority(NOW)
@@ -61,3 +63,36 @@ def test_a_certificate_is_reported_until_it_is_renewed(file):
         assert f"{file}: the file has no ".encode() in refused.stderr
         [service] = json.loads(run(*ECHOCTL, "status", "--json", "--admin", admin).stdout)["services"]
         assert service["certificates"][0]["until"] == until.isoformat()
+
+
+def test_a_certificate_that_is_wrong_on_purpose_asks_for_no_renewal():
+    config = """
+        [admin]
+        listen = ["unix://{dir}/admin.sock"]
+        [services.echo]
+        listen = ["tls://127.0.0.1:0"]
+        tls.certificate = "self-signed"
+        [services.late]
+        kind = "echo"
+        listen = ["tls://127.0.0.1:0"]
+        tls.certificate = "expired"
+    """
+    with Daemon(config) as daemon:
+        admin = f"unix://{daemon.dir}/admin.sock"
+        status = json.loads(run(*ECHOCTL, "status", "--json", "--admin", admin).stdout)
+        purposes = {one["name"]: [each["on_purpose"] for each in one["certificates"]] for one in status["services"]}
+        assert purposes == {"echo": [False], "late": [True]}
+        expiries = re.findall(rb'(?m)^echod_certificate_expiry.*service="(.*?)"', metrics(daemon.dir / "admin.sock"))
+        assert expiries == [b"echo"]
+        page = run(*ECHOCTL, "status", "--admin", admin).stdout.decode()
+        assert "of late is wrong on purpose: expired\n" in page
+        assert "has expired" not in page
+
+
+def metrics(path):
+    """The response to a scrape, with its headers."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(SECONDS)
+        client.connect(str(path))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65_536), b""))

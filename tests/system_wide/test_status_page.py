@@ -250,6 +250,21 @@ def test_an_expiring_certificate_is_a_problem_until_it_is_renewed(browser, tmp_p
         assert page.text("#certificates [data-label='Days left']") == "99"
 
 
+def test_a_certificate_that_is_wrong_on_purpose_is_no_problem(browser):
+    config = """
+        [admin]
+        listen = ["unix://{dir}/admin.sock", "tcp://127.0.0.1:0"]
+        [services.echo]
+        listen = ["tls://127.0.0.1:0"]
+        tls.certificate = "expired"
+    """
+    with Daemon(config) as daemon, browser.page(url(daemon)) as page:
+        page.wait_for("document.querySelectorAll('#certificates tbody tr').length === 1")
+        assert page.text("#healthy") == "No problems."
+        alarms = page.value("[...document.querySelectorAll('#certificates .alarm')].map((one) => one.innerText)")
+        assert alarms == ["wrong on purpose: expired"]
+
+
 def test_a_full_disk_is_a_problem(browser, tmp_path):
     port, file = free_port(), tmp_path / "echod.toml"
     file.write_text(f'[admin]\nlisten = ["tcp://127.0.0.1:{port}"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n')

@@ -101,5 +101,5 @@ def test_the_json_of_a_certificate():
     assert told["names"] == ["a.example"]
     assert (told["until"], told["days_left"]) == ("2026-11-11T00:00:00+00:00", 10)
     assert set(told) == {
-        *("source", "subject", "issuer", "names", "since", "until", "days_left", "serial", "sha256"),
+        *("source", "subject", "issuer", "names", "since", "until", "days_left", "serial", "sha256", "on_purpose"),
     }

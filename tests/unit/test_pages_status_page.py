@@ -123,3 +123,10 @@ def test_the_script_is_safe_in_its_element_and_writes_text_only(page):
 def test_the_chart_library_has_its_licence():
     assert "Permission is hereby granted" in (FOLDER / "vendor" / "uplot" / "LICENSE").read_text("utf-8")
     assert "uPlot (v1.6.32)" in (FOLDER / "vendor" / "uplot" / "uPlot.iife.min.js").read_text("utf-8")
+
+
+def test_before_the_first_status_no_section_claims_that_all_is_well(page):
+    document, _ = made(page)
+    shown = [of["id"] for _, of in document.elements if of.get("id", "").startswith("no-") and "hidden" not in of]
+    assert shown == []
+    assert ("p", {"class": "note", "id": "healthy", "role": "status"}) in document.elements

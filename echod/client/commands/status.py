@@ -69,10 +69,9 @@ def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Ite
     if served := list(certificates(status)):
         yield line("")
         yield fitted(CERTIFICATES, [row for row, _ in served], width)
-        for row, days in served:
-            if days < EXPIRING:
-                when = "has expired" if days < 0 else f"expires soon: {counted(days, 'day', 'days')} left"
-                yield line(f"{row[1]} of {row[0]} {when}", ALARM)
+        for row, problem in served:
+            if problem:
+                yield line(f"{row[1]} of {row[0]} {problem}", ALARM)
     for service in status["services"]:
         if active := ", ".join(f"{key} = {value}" for key, value in service.get("faults", {}).items()):
             yield line(f"{service['name']} injects faults: {active}", ALARM)
@@ -152,15 +151,22 @@ def workers(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (f"{one['worker']:d}", f"{one['pid']:d}", f"{one['connections']:,}", state)
 
 
-def certificates(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """A row and the days left for each certificate, the first to expire first."""
+def certificates(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """A row for each certificate and its problem, which may be "". The first to expire is the first."""
     found = [
-        (int(one["days_left"]), service["name"], str(one["subject"]), ", ".join(map(str, one["names"])))
+        (int(one["days_left"]), service["name"], str(one["subject"]), ", ".join(map(str, one["names"])), _purpose(one))
         for service in status["services"]
         for one in service.get("certificates", ())
     ]
-    for days, service, subject, names in sorted(found):
-        yield (service, subject, f"{days}", names), days
+    for days, service, subject, names, problem in sorted(found):
+        if not problem and days < EXPIRING:
+            problem = "has expired" if days < 0 else f"expires soon: {counted(days, 'day', 'days')} left"
+        yield (service, subject, f"{days}", names), problem
+
+
+def _purpose(certificate: Mapping[str, Any]) -> str:
+    """The reason why a certificate that is wrong on purpose needs no renewal, else ""."""
+    return f"is wrong on purpose: {certificate['source']}" if certificate.get("on_purpose") else ""
 
 
 def refused(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
