@@ -149,7 +149,7 @@ def _not_empty(written: str) -> str:
 def path(written: str) -> Path:
     """The path that a text names. Raises ValueError."""
     if not written or "\0" in written:
-        raise ValueError(f'{units.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
+        raise ValueError(f'{units.shown(written)} must be the path of a file, such as "/etc/echod/FILE"')
     return Path(for_system(written))
 
 
@@ -170,7 +170,7 @@ FLAG: Final = Form("true or false", _boolean, toml_plain)
 TEXT: Final = text("text", str)
 NAME: Final = text("text", _not_empty)
 URL: Final = text(f'a URL such as "{EXAMPLE}"', bus_url)
-FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', path)
+FILE: Final = text('the path of a file, such as "/etc/echod/FILE"', path)
 DURATION: Final = lasting()
 TIMEOUT: Final = lasting(more_than_zero=True)
 SIZE: Final = sized()

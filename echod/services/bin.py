@@ -1,6 +1,6 @@
 """Bin: the client chooses how the service fails, in its first line, message or datagram, or in a query or a name.
 
-    printf 'delay=200ms,reset-after=1KiB\\nhello' | nc 127.0.0.1 10025
+    printf 'delay=200ms,reset-after=1KiB\\nhello' | nc 127.0.0.1 10015
 
 After the request everything is sent back, with the chosen faults. `bin_request` has the grammar, and `bin_http` the
 replies over HTTP.
@@ -25,7 +25,10 @@ class BinOptions:
     """The keys of a bin service."""
 
     allow_faults: tuple[str, ...] | None = field(
-        default=None, metadata={"help": "the faults that a client can choose; default: all except those of services"}
+        default=None,
+        metadata={
+            "help": "the faults that a client can choose; default: all except those that concern other connections"
+        },
     )
     max_delay: float = field(
         default=30.0, metadata={"unit": "seconds", "help": "the largest delay, jitter and delay-close of a request"}

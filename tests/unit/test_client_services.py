@@ -85,9 +85,23 @@ def test_kinds_of_other_packages():
     assert json.loads(json.dumps(said)) == said
     lines = list(page(said))
     assert all(line.isprintable() and len(line) <= WIDTH for line in lines)
-    assert '    where: the path of a file, such as "/etc/echod/quotes.txt"; no default' in lines
+    assert '    where: the path of a file, such as "/etc/echod/FILE"; not set by default' in lines
     assert described(Other)["options"] == [{"name": "loud", "type": "true or false", "default": True, "help": "shout"}]
     assert described(Other)["transports"] == []
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=str)
+def test_each_default_is_written_as_in_a_configuration(kind):
+    listed = {option["name"]: option["default"] for option in described(kind)["options"]}
+    for name, form in option_forms(kind).items():
+        default = getattr(kind.Options(), name.replace("-", "_"))
+        assert listed[name] is default is None or form.accept(listed[name]) == default
+
+
+def test_a_default_duration_and_size_have_their_units():
+    lines = "\n".join(page(described(KINDS["bin"])))
+    assert 'max-delay: a duration such as "5m"; default "30s"\n' in lines
+    assert 'max-size: a size such as "64KiB"; default "1MiB"\n' in lines
 
 
 def test_an_unusable_kind_is_reported_in_one_line(monkeypatch, capfd):

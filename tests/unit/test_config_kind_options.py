@@ -54,8 +54,8 @@ def test_every_annotation():
         "a-fraction": "a number",
         "a-text": "text",
         "a-word": "one of: x, y",
-        "a-path": 'the path of a file, such as "/etc/echod/quotes.txt"',
-        "perhaps": 'the path of a file, such as "/etc/echod/quotes.txt"',
+        "a-path": 'the path of a file, such as "/etc/echod/FILE"',
+        "perhaps": 'the path of a file, such as "/etc/echod/FILE"',
         "perhaps-too": "a whole number",
         "annotated": "a whole number",
     }

@@ -216,7 +216,7 @@ def test_the_keys_of_tls_are_checked():
     tls = {"certificate": "", "client": "require", "alpn": ["echo", 1], "kee": "x"}
     said = [error.removeprefix("/etc/a.toml: services.echo.tls") for error in errors(with_echo(tls=tls))]
     assert said == [
-        '.certificate: "" must be the path of a file, such as "/etc/echod/quotes.txt"',
+        '.certificate: "" must be the path of a file, such as "/etc/echod/FILE"',
         '.client: "require" must be one of: required, optional; did you mean required?',
         '.alpn[1]: must be the name of a protocol such as "echo", not a number',
         ".kee: unknown key; did you mean key?",

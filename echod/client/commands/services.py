@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from echod.client.stdout import Screen, fail
 from echod.client.tables import wrapped
 from echod.config.kind_options import option_forms
 from echod.config.schema import field_of
+from echod.config.value_types import Form
 from echod.escaping import escaped
 from echod.model import Service
 from echod.services.registry import kinds
@@ -59,7 +61,7 @@ def described(kind: type[Service]) -> dict[str, Any]:
             {
                 "name": key,
                 "type": form.right,
-                "default": _plain(getattr(defaults, field_of(key))),
+                "default": _configured(form, getattr(defaults, field_of(key))),
                 "help": helps.get(field_of(key), ""),
             }
             for key, form in option_forms(kind).items()
@@ -73,7 +75,7 @@ def page(kind: Mapping[str, Any]) -> Iterator[str]:
     yield from _indented(kind["summary"], 4)
     yield from _indented(f"over {', '.join(kind['transports'])}", 4)
     for option in kind["options"]:
-        default = "no default" if option["default"] is None else f"default {json.dumps(option['default'])}"
+        default = "not set by default" if option["default"] is None else f"default {json.dumps(option['default'])}"
         yield from _indented(f"{option['name']}: {option['type']}; {default}", 4)
         yield from _indented(option["help"], 8)
 
@@ -85,8 +87,9 @@ def _helps(options: type) -> dict[str, str]:
     return {field.name: str(field.metadata.get("help", "")) for field in fields}
 
 
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+def _configured(form: Form, value: Any) -> Any:
+    """A value as a configuration has it, such as "30s" for a duration; None if it is not set."""
+    return None if value is None else tomllib.loads(f"value = {form.toml(value)}")["value"]
 
 
 def _indented(text: str, columns: int) -> list[str]:
