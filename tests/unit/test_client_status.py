@@ -81,7 +81,7 @@ def test_workers_have_a_table(capfd):
 
 
 def test_a_certificate_that_is_wrong_on_purpose_needs_no_renewal(capfd):
-    lines = printed(capfd, {**certificate("CN=a", -15.0, "a.example"), "source": "expired", "on_purpose": True})
+    lines = printed(capfd, {**certificate("CN=a", -15, "a.example"), "source": "expired", "on_purpose": True})
     assert lines[-1] == "CN=a of echo-tls is wrong on purpose: expired"
     assert not any("has expired" in line for line in lines)
 
