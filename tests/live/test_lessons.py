@@ -375,6 +375,27 @@ async def test_a_client_that_passes_and_stays_fails(monkeypatch):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_program_that_has_failed_prints_its_traceback(monkeypatch):
+    monkeypatch.setattr("echod.client.lessons.attempt_run.REPORTS", SECONDS)
+    outcome = await verdict_of(8, WRONG["does not know the authority"][1] + "\n")
+    assert "the handshake failed" in outcome.wrong.of("en")
+    assert b"SSLCertVerificationError" in outcome.lines[-1]
+
+
+@pytest.mark.parametrize("call", [AttemptRun.next_run, lambda run: run.restart(lambda: None)], ids=["next", "restart"])
+@pytest_twisted.ensureDeferred
+async def test_a_program_that_crashes_before_its_connection_ends_does_not_run_again(call, monkeypatch):
+    """The end of the process and the end of its connection are two events, which arrive in any order."""
+    monkeypatch.setattr("echod.client.lessons.attempt_run.SETTLED", SECONDS)
+    run, outcome, over = begun(8, [sys.executable, "-S", "-c", "1/0"])
+    while run._program.code is None:
+        await deferToThread(lambda: None)
+    call(run)
+    await over
+    assert outcome.wrong.of("en").endswith("but its exit code is 1; expected 0")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_command_that_does_not_exist():
     outcome = await verdict(1, "/no/such/program")
     assert outcome.wrong.of("en") == "cannot run /no/such/program: No such file or directory"

@@ -75,6 +75,28 @@ def test_a_hint_that_is_shown_during_an_attempt_is_kept(lesson):
     assert lesson("2", "--hint").stdout.startswith(b"hint 2 of 3: ")
 
 
+@pytest.mark.parametrize(
+    ("mode", "language", "said"),
+    [
+        (0o644, "en", "cannot run {path}: Permission denied"),
+        (None, "en", "cannot run {path}: No such file or directory"),
+        (None, "zh", "无法运行 {path}：No such file or directory"),
+    ],
+    ids=["mode", "en", "zh"],
+)
+def test_a_command_that_cannot_run_is_one_line_and_uses_up_no_hint(lesson, tmp_path, mode, language, said):
+    program = tmp_path / "my_client.py"
+    if mode is not None:
+        program.write_text("")
+        program.chmod(mode)
+    ended = lesson("1", "--language", language, "--", program)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: {said.format(path=program)}\n"
+    assert len(ended.stdout.decode().splitlines()) == 3  # the title, the task and the page
+    assert json.loads(lesson("--json").stdout)["lessons"][0]["attempts"] == 0
+    assert lesson("1", "--hint").stdout.startswith(b"hint 1 of 3: ")
+
+
 def test_a_progress_that_cannot_be_used_is_one_line_and_the_lesson_continues(lesson, tmp_path):
     (tmp_path / "echod").write_text("")
     ended = lesson("1", "--", sys.executable, SOLUTION)

@@ -214,9 +214,14 @@ class Lesson:
 
     def _over(self, exercise: Exercise, wrong: Statement | None) -> None:
         """Print and store the verdict. Another terminal may have shown hints since the start of the attempt."""
+        language = self._language
+        if wrong is not None and self._run is not None and not self._run.has_run:
+            fail(wrong.of(language))
+            self._finish(1)
+            return
         with suppress(Unusable):  # reported at the start
             self._records = progress.read(self._path, len(EXERCISES))
-        language, record = self._language, self._records[exercise.number]
+        record = self._records[exercise.number]
         record.attempts = min(record.attempts + 1, progress.MOST)
         record.passed = record.passed or wrong is None
         hint = None

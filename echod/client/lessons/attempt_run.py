@@ -15,6 +15,7 @@ from echod.client.lessons.texts import Statement, Text
 
 SETTLED: Final = 0.5  #: seconds after the end of the program, in which its last bytes arrive
 LEAVES: Final = 5.0  #: seconds that a client that has passed has until its end
+REPORTS: Final = 0.5  #: seconds that a program that has failed has to print its traceback, before it is ended
 
 AT_PORT: Final = Text("waiting for your client at 127.0.0.1 port {port}", "等待您的客户端连接 127.0.0.1 的端口 {port}")
 WITH_ARGUMENTS: Final = Text(
@@ -70,6 +71,7 @@ class AttemptRun:
         self._runs_again = self._restarts = False  # the program starts again when it has ended
         self._when_restarted: Callable[[], None] = lambda: None
         self._ended = False
+        self.has_run = True  #: whether the command could be run; otherwise nothing was judged
         self._sockets = Sockets(reactor, self, port)
         self._attempt: Attempt = exercise.begin(self, self._sockets)
         try:
@@ -130,18 +132,22 @@ class AttemptRun:
         if self._program is None:
             self.note(RUN_AGAIN)
             self._attempt.run_begins()
-        elif self._program.code is not None:
-            self._start_again()
-        else:
-            self._runs_again = True
+            return
+        self._runs_again = True
+        if self._program.code is not None:
+            self._program_ended(self._program.code)
 
     def restart(self, ended: Callable[[], None]) -> None:
         """Start the program again after its end, and then call `ended`. A learner without a command does it."""
+        if self._verdict:
+            return
         self._when_restarted = ended
-        if self._program is None or self._program.code is not None:
+        if self._program is None:
             self._begin_restart()
-        else:
-            self._restarts = True
+            return
+        self._restarts = True
+        if self._program.code is not None:
+            self._program_ended(self._program.code)
 
     # inside
 
@@ -163,6 +169,7 @@ class AttemptRun:
             self._program = Program(self._reactor, command, self._line, self._program_ended)
         except (OSError, ValueError) as error:  # ValueError: a NUL in a word
             reason = getattr(error, "strerror", None) or str(error)
+            self.has_run = False
             self.failed(NOT_STARTED, command=command[0], error=reason)
 
     def _start_again(self) -> None:
@@ -206,7 +213,9 @@ class AttemptRun:
         program = self._program
         if program is None or program.code is not None:
             self.later(0, self._finish)  # not within a call of a session
-        elif wrong is not None or self._exercise.learner_serves:
+        elif wrong is not None:
+            self.later(REPORTS, program.terminate)
+        elif self._exercise.learner_serves:
             program.terminate()
         else:
             self.later(LEAVES, self._stays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from echod.client.lessons.exercise import Exercise, Stage
@@ -110,7 +111,7 @@ class Bot(Wire):
             self._attempt.stage.later(WAITS, lambda: self._attempt.stage.failed(STAYED, seconds=f"{WAITS:g}"))
             return
         for number, piece in enumerate(STEPS[self._at].pieces):
-            self._attempt.stage.later(number * BETWEEN, lambda piece=piece: self.say(Reply(piece)))  # type: ignore[misc]
+            self._attempt.stage.later(number * BETWEEN, partial(self.say, Reply(piece)))
         at = self._at
         self._attempt.stage.later(WAITS if STEPS[at].expected else QUIET, lambda: self._time_is_over(at))
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 from echod.escaping import escaped, system_error
@@ -92,9 +92,16 @@ def remove(path: str) -> None:
 
 
 def _record(found: Mapping[str, object]) -> Record:
-    """A record with the values of the file. Raises ValueError if one has another type."""
-    record = Record(**found)  # type: ignore[arg-type]  # checked next
-    counts = (record.attempts, record.hints)
-    if type(record.passed) is not bool or any(type(one) is not int or not 0 <= one <= MOST for one in counts):
-        raise ValueError("the types are wrong")
-    return record
+    """A record with the values of the file. Raises ValueError for another name or value."""
+    if found.keys() - {one.name for one in fields(Record)}:
+        raise ValueError("a name is wrong")
+    passed = found.get("passed", False)
+    if not isinstance(passed, bool):
+        raise ValueError("passed is not a boolean")
+    return Record(passed, _count(found.get("attempts", 0)), _count(found.get("hints", 0)))
+
+
+def _count(found: object) -> int:
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= MOST:
+        raise ValueError("a number is wrong")
+    return found
