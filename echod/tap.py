@@ -69,7 +69,7 @@ class Options(usage.Options):
     """The options of `twistd echod` and `python -m echod`."""
 
     synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--uid USER [--gid GROUP]] …"
-    longdesc = "Serves TCP, UDP and Unix clients: echo, upper and the other small services. See echod.toml(5)."
+    longdesc = "Serves TCP, TLS, UDP, Unix and WebSocket clients with echo, upper and more. See echod.toml(5)."
     optParameters = [
         ["config", "c", None, "The configuration file; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
         ["uid", "u", None, "If started as root: the user to switch to when all sockets are bound, by name or number."],

@@ -9,6 +9,8 @@ import pytest
 
 from docs import picture
 from echod.client.command_definitions import parser
+from echod.client.commands.status import page
+from echod.client.tables import screen, show
 from echod.tap import Options
 
 TOP = Path(__file__).parents[2]
@@ -35,6 +37,16 @@ def test_the_configuration_is_valid_and_in_the_picture(tmp_path, monkeypatch, ca
     assert picture.DAEMON in TEXT
     for line in filter(None, picture.CONFIG.splitlines()):
         assert line in TEXT
+
+
+def test_the_status_in_the_picture_has_the_lines_of_today(capfd):
+    status = {"version": "1", "ready": True, "pid": 7, "uptime": 5, "files": ["echod.toml"], "last_reload": None}
+    status.update({"plane": True, "native": True, "lines_lost": 0, "events_lost": 0, "services": []})
+    for part in page(status, 200):
+        show(screen("never"), part)
+    labels = re.findall("(?m)^(.+?): ", capfd.readouterr().out)
+    assert labels == ["configuration", "fast path"]
+    assert [label for label in labels if f"{label}: " not in TEXT] == []
 
 
 def test_it_is_small_and_loads_nothing():
