@@ -17,7 +17,7 @@ from echod.config import units
 from echod.config.errors import LocatedError, element, joined
 from echod.config.kind_options import option_forms
 from echod.config.schema import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
-from echod.config.value_types import Form, called, text
+from echod.config.value_types import Form, text, type_of
 from echod.escaping import escaped
 from echod.model import Service
 from echod.services.registry import PLANNED, Kinds
@@ -121,7 +121,7 @@ class Reading:
         layers_of: dict[str, list[tuple[Path, Any]]] = {}
         for file, content in layers:
             if not isinstance(content, dict):
-                self.add_error(file, path, f"must be a table, not {called(content)}")
+                self.add_error(file, path, f"must be a table, not {type_of(content)}")
                 continue
             for key, inner in content.items():
                 layers_of.setdefault(key, []).append((file, inner))

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +19,8 @@ from echod.config.errors import toml_text
 from echod.escaping import for_system
 from echod.runtime_dir import expanded
 
+LARGEST_SHOWN: Final = 10**20  #: numbers from this one on are not printed in error messages
+
 
 @dataclass(frozen=True)
 class Form:
@@ -29,12 +32,21 @@ class Form:
     each: Form | None = None  #: for an array: the form of its elements
 
 
-def called(value: object) -> str:
-    """The description of a TOML value of the wrong type, for error messages."""
+def type_of(value: object) -> str:
+    """The type of a TOML value, for error messages."""
     if isinstance(value, bool):
         return "true" if value else "false"
     names = {str: "text", int: "a number", float: "a number", list: "an array", dict: "a table"}
     return names.get(type(value), "a date or a time")
+
+
+def called(value: object) -> str:
+    """A TOML value of the wrong type, for error messages: the value if it is text or a number, otherwise its type."""
+    if isinstance(value, str):
+        return units.shown(value)
+    if type(value) is float or (type(value) is int and abs(value) < LARGEST_SHOWN):
+        return str(value)
+    return "so large a number" if type(value) is int else type_of(value)
 
 
 def text(right: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Form:
@@ -42,7 +54,7 @@ def text(right: str, read: Callable[[str], Any], write: Callable[[Any], str] = s
 
     def accept(value: Any) -> Any:
         if not isinstance(value, str):
-            raise ValueError(f"must be {right}, not {called(value)}")
+            raise ValueError(f"must be {right}, not {called(value)}{_with_quotes(value, read)}")
         return read(value)
 
     return Form(right, accept, lambda value: toml_text(write(value)))
@@ -55,28 +67,39 @@ def whole(lowest: int, highest: int) -> Form:
     def accept(value: Any) -> int:
         if type(value) is int and lowest <= value <= highest:
             return value
-        raise ValueError(f"must be {right}, not {_number(value)}")
+        raise ValueError(f"must be {right}, not {called(value)}{_without_quotes(value, accept, int)}")
 
     return Form(right, accept, str)
 
 
 def number(lowest: float = -math.inf, highest: float = math.inf) -> Form:
     """A form for finite numbers from `lowest` to `highest`, with or without a fraction."""
-    right = "a number" if lowest == -math.inf else f"a number from {lowest:g} to {highest:g}"
+    right = "a number" if lowest == -math.inf else f"a number from {lowest:.15g} to {highest:.15g}"
 
     def accept(value: Any) -> float:
         if type(value) in (int, float) and abs(value) <= sys.float_info.max and lowest <= value <= highest:
             return float(value)
-        raise ValueError(f"must be {right}, not {_number(value)}")
+        raise ValueError(f"must be {right}, not {called(value)}{_without_quotes(value, accept, float)}")
 
     return Form(right, accept, repr)
 
 
-def _number(value: Any) -> str:
-    """The description of a value that is not the expected number. Very large numbers are not printed."""
-    if type(value) is float or (type(value) is int and abs(value) < 10**20):
-        return str(value)
-    return "so large a number" if type(value) is int else called(value)
+def _with_quotes(value: Any, read: Callable[[str], Any]) -> str:
+    """The hint for a number that would be right as text, or as a duration in seconds; or ""."""
+    if type(value) in (int, float) and abs(value) < LARGEST_SHOWN:
+        for written in (str(value), f"{value}s"):
+            with suppress(ValueError):
+                read(written)
+                return f'; did you mean "{written}", with the quotes?'
+    return ""
+
+
+def _without_quotes(value: Any, accept: Callable[[Any], Any], kind: Callable[[str], Any]) -> str:
+    """The hint for text that would be right as a number or a boolean, of which `kind` makes a value; or ""."""
+    if isinstance(value, str) and len(value) <= units.SHOWN:
+        with suppress(ValueError, KeyError):
+            return f"; did you mean {toml_plain(accept(kind(value)))}, without quotes?"
+    return ""
 
 
 def words(*known: str | int) -> Form:
@@ -89,7 +112,7 @@ def words(*known: str | int) -> Form:
             if type(word) is type(value) and word == value:
                 return word
         if not isinstance(value, str):
-            raise ValueError(f"must be {right}; not {_number(value)}")
+            raise ValueError(f"must be {right}; not {called(value)}")
         raise ValueError(f"{units.shown(value)} must be {right}{did_you_mean(value, texts)}")
 
     return Form(right, accept, lambda value: toml_text(value) if isinstance(value, str) else toml_plain(value))
@@ -111,10 +134,19 @@ def array(each: Form, right: str) -> Form:
 
     def accept(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise ValueError(f"must be an array of {right}, not {called(value)}")
+            raise ValueError(f"must be an array of {right}, not {called(value)}{_with_brackets(value, each)}")
         return value
 
     return Form(f"an array of {right}", accept, lambda value: f"[{', '.join(map(each.toml, value))}]", each)
+
+
+def _with_brackets(value: Any, each: Form) -> str:
+    """The hint for one value that would be right as the element of an array; or ""."""
+    if type(value) in (str, int) and value != "":
+        with suppress(ValueError):
+            each.accept(value)
+            return f"; did you mean [{called(value)}], with the brackets?"
+    return ""
 
 
 def lasting(more_than_zero: bool = False) -> Form:
@@ -162,7 +194,8 @@ def host_name(written: str) -> str:
 
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {called(value)}")
+        hint = _without_quotes(value, _boolean, {"true": True, "false": False}.__getitem__)
+        raise ValueError(f"must be true or false, not {called(value)}{hint}")
     return value
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from echod.config import units
 from echod.config.errors import element
-from echod.config.value_types import DURATION, FLAG, Form, called
+from echod.config.value_types import DURATION, FLAG, Form, type_of
 from echod.escaping import escaped
 from echod.faults.parsing import FaultErrors, parse_faults
 from echod.faults.settings import NO_FAULTS, Faults, Script, Step
@@ -41,7 +41,7 @@ def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:
     for index, table in enumerate(tables):
         where = element("step", index)
         if not isinstance(table, dict):
-            errors.append((where, f"must be a table, not {called(table)}"))
+            errors.append((where, f"must be a table, not {type_of(table)}"))
             continue
         seconds = _part(errors, f"{where}.for", DURATION, table["for"]) if "for" in table else None
         if seconds is None and "for" not in table and (index < len(tables) - 1 or repeat):
@@ -68,4 +68,4 @@ def _part(errors: list[tuple[str, str]], key: str, form: Form, value: Any) -> An
 
 
 def _count(tables: Any) -> str:
-    return str(len(tables)) if isinstance(tables, list) else called(tables)
+    return str(len(tables)) if isinstance(tables, list) else type_of(tables)

@@ -14,7 +14,7 @@ from echod.config.files import TomlFile
 from echod.config.loading import administration, configuration_file, from_listen, load, with_show
 from echod.config.printing import describe
 from echod.config.settings import Configuration
-from echod.config.value_types import called
+from echod.config.value_types import type_of
 from echod.services.ack import Ack
 from echod.services.discard import Discard
 from echod.services.echo import Echo
@@ -246,11 +246,11 @@ def test_any_command_line(listen, allow):
 
 def test_the_types_of_toml_all_have_a_name():
     toml = "a = 1\nb = 1.5\nc = 'x'\nd = true\ne = []\nf = {}\ng = 07:32:00\nh = 1979-05-27\ni = 1979-05-27T07:32:00Z\n"
-    assert [called(value) for value in tomllib.loads(toml).values()] == [
+    assert [type_of(value) for value in tomllib.loads(toml).values()] == [
         *("a number", "a number", "text", "true", "an array", "a table"),
         *["a date or a time"] * 3,
     ]
-    assert called(datetime.time()) == "a date or a time"
+    assert type_of(datetime.time()) == "a date or a time"
 
 
 def test_show_of_the_command_line_is_for_the_services_that_do_not_set_it(tmp_path):

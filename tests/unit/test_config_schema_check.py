@@ -74,14 +74,17 @@ def test_tables_add_and_values_replace():
 
 def test_an_overridden_value_is_checked_too():
     found, wrong = read(with_echo(limits={"idle": 5}), with_echo(limits={"idle": "5m"}))
-    assert wrong == ['/etc/a.toml: services.echo.limits.idle: must be a duration such as "5m", not a number']
+    assert wrong == [
+        '/etc/a.toml: services.echo.limits.idle: must be a duration such as "5m", not 5;'
+        ' did you mean "5s", with the quotes?'
+    ]
     assert found["services"]["echo"]["limits"]["idle"].value == 300
 
 
 def test_every_element_of_an_array_is_checked():
     found, wrong = read({**with_echo(), "defaults": {"allow": ["::1", 7, "10.0.0.1/8"]}})
     assert wrong == [
-        '/etc/a.toml: defaults.allow[1]: must be a network such as "192.0.2.0/24", not a number',
+        '/etc/a.toml: defaults.allow[1]: must be a network such as "192.0.2.0/24", not 7',
         '/etc/a.toml: defaults.allow[2]: "10.0.0.1/8" is a host in a network;'
         ' expected "10.0.0.0/8" for the network or "10.0.0.1" for the host',
     ]
@@ -107,7 +110,7 @@ def test_every_element_of_an_array_is_checked():
         (with_echo(alow=[]), "services.echo.alow: unknown key; did you mean allow?"),
         (with_echo(kind="ecoh"), 'services.echo.kind: unknown kind "ecoh"; did you mean echo?'),
         (with_echo(kind="zzz"), 'services.echo.kind: unknown kind "zzz"; expected one of: ack, discard, echo'),
-        (with_echo(kind=3), 'services.echo.kind: must be the name of a kind, such as "echo", not a number'),
+        (with_echo(kind=3), 'services.echo.kind: must be the name of a kind, such as "echo", not 3'),
         (
             {"services": {"ecoh": SERVICE}},
             'services.ecoh: unknown kind "ecoh"; did you mean echo? Or add kind = "…"',
@@ -123,7 +126,8 @@ def test_every_element_of_an_array_is_checked():
         ),
         (
             with_echo(listen=HERE),
-            'services.echo.listen: must be an array of addresses such as ["tcp://127.0.0.1:10007"], not text',
+            'services.echo.listen: must be an array of addresses such as ["tcp://127.0.0.1:10007"], not "tcp://127.0.0.1:7";'
+            ' did you mean ["tcp://127.0.0.1:7"], with the brackets?',
         ),
         (
             with_echo(listen=["tcp://127.0.0.1:70000"]),
@@ -218,7 +222,7 @@ def test_the_keys_of_tls_are_checked():
     assert said == [
         '.certificate: "" must be the path of a file, such as "/etc/echod/FILE"',
         '.client: "require" must be one of: required, optional; did you mean required?',
-        '.alpn[1]: must be the name of a protocol such as "echo", not a number',
+        '.alpn[1]: must be the name of a protocol such as "echo", not 1; did you mean "1", with the quotes?',
         ".kee: unknown key; did you mean key?",
     ]
 

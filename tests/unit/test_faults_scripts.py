@@ -41,7 +41,7 @@ def test_a_script_is_shown_as_the_path_of_its_file():
         ("step = 1", "step: must be 1 to 1000 tables [[step]], not a number"),
         ("step = [1]", "step[0]: must be a table, not a number"),
         ("stop = 1\n[[step]]", "stop: unknown key; expected one of: step, repeat"),
-        ("repeat = 1\n[[step]]\nfor = '1s'", "repeat: must be true or false, not a number"),
+        ("repeat = 1\n[[step]]\nfor = '1s'", "repeat: must be true or false, not 1"),
         ("repeat = true\n[[step]]\nfor = '0'", 'repeat: needs steps that last at least "100ms" together'),
         ("[[step]]\n[[step]]", "step[0].for: is missing; expected a duration"),
         ("[[step]]\nfor = 5", "step[0].for: must be a duration"),
