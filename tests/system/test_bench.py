@@ -15,11 +15,12 @@ from websockets.sync.server import serve
 from bench.build import build_load, build_peer
 from bench.machine import program
 from bench.servers import PEERS
-from tests.daemon import free_port
+from tests.daemon import SECONDS, free_port
 
 pytestmark = pytest.mark.skipif(program("cc", "gcc", "clang") is None, reason="no C compiler is installed")
 
 ROOT = Path(__file__).parents[2]
+LONG = "--seconds=30"
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +30,16 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(built):
-    """Calls the load generator; its standard input is at its end, so it does not wait for a driver."""
+    """Calls the load generator; its standard input is at its end, so it does not wait for a driver.
+
+    At a wrong byte it ends at once, so a test that expects one gives it much time to come to it.
+    """
     binary = build_load(built)
 
     def run(mode, port, *options):
         command = [binary, mode, f"--port={port}", "--seconds=0.2", "--warm=0.05", *options]
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
         )
 
     return run
@@ -74,7 +78,7 @@ def stream_that(answers):
         thread = threading.Thread(target=serve)
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(10)
+        thread.join(SECONDS)
         assert not thread.is_alive()
 
 
@@ -106,7 +110,7 @@ def datagrams_that(answers, seen=None):
         thread.start()
         yield bound.getsockname()[1]
         over.set()
-        thread.join(10)
+        thread.join(SECONDS)
 
 
 def verified(done):
@@ -174,7 +178,7 @@ def doubled(offset, data):
 @pytest.mark.parametrize("answers", [flipped, doubled])
 def test_a_wrong_byte_of_a_stream_is_detected(load, answers):
     with stream_that(answers) as port:
-        done = load("stream", port)
+        done = load("stream", port, LONG)
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
     assert done.stderr.count("\n") == 1
@@ -182,14 +186,14 @@ def test_a_wrong_byte_of_a_stream_is_detected(load, answers):
 
 def test_a_missing_byte_of_a_stream_is_detected(load):
     with stream_that(dropped) as port:
-        done = load("stream", port, "--depth=4")
+        done = load("stream", port, "--depth=4", LONG)
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
 
 
 def test_a_reply_that_is_not_in_upper_case_is_detected(load):
     with stream_that(lambda offset, data: data) as port:
-        done = load("stream", port, "--upper")
+        done = load("stream", port, "--upper", LONG)
     assert done.returncode == 1
     assert "wrong byte" in done.stderr
 
@@ -210,7 +214,7 @@ def websocket_that(answers):
         thread.start()
         yield server.socket.getsockname()[1]
         server.shutdown()
-        thread.join(10)
+        thread.join(SECONDS)
 
 
 @pytest.mark.slow
@@ -234,7 +238,7 @@ def test_every_byte_of_a_websocket_is_compared(load, options):
 )
 def test_a_wrong_websocket_message_is_detected(load, answers):
     with websocket_that(answers) as port:
-        done = load("websocket", port)
+        done = load("websocket", port, LONG)
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
 
@@ -252,18 +256,18 @@ def test_a_wrong_websocket_message_is_detected(load, answers):
 )
 def test_a_wrong_datagram_is_detected(load, answers):
     with datagrams_that(answers) as port:
-        done = load("datagram", port)
+        done = load("datagram", port, LONG)
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
 
 
 def test_more_flows_than_open_files_share_sockets(built, load):
     seen = set()
-    options = ["datagram", "--flows=150", "--depth=8", "--seconds=0.3", "--warm=0"]
+    options = ["datagram", "--flows=150", "--depth=8", "--seconds=1", "--warm=0"]
     with datagrams_that(lambda _count, data: [data], seen) as port:
         limited = ["sh", "-c", 'ulimit -n 160; exec "$@"', "sh", str(built / "load"), *options, f"--port={port}"]
         done = subprocess.run(
-            limited, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+            limited, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     assert verified(done)["messages"] > 150
     assert len(seen) == 150
@@ -271,8 +275,8 @@ def test_more_flows_than_open_files_share_sockets(built, load):
 
 
 def test_a_lost_datagram_is_counted_and_is_not_an_error(load):
-    with datagrams_that(lambda count, data: [] if count % 500 == 499 else [data]) as port:
-        done = load("datagram", port, "--depth=4", "--seconds=0.6", "--warm=0")
+    with datagrams_that(lambda count, data: [] if count % 500 == 4 else [data]) as port:
+        done = load("datagram", port, "--depth=4", "--seconds=1", "--warm=0")
     assert verified(done)["lost"] > 0
 
 

@@ -46,7 +46,7 @@ def test_requests_between_two_daemons_have_replies(planes, tmp_path):
                 assert asked(stack, kind, place).recv(100) == b"still there?"
             assert first.stop() == 0
             first.check()
-        assert len(manager.stored) == len(places)
+        assert eventually(lambda: len(manager.stored) == len(places))
         clients = [asked(stack, kind, place) for kind, place in places]
         passed = [(name, Held(number)) for name, number in manager.stored]
         with activated(passed, configs[1], environ=environ) as second:
@@ -112,6 +112,7 @@ def test_earlier_connections_are_drained_before_the_next_start(tmp_path):
             assert exactly(old, 8) == b"and now?"
             old.close()
             assert first.wait() == 0
+        assert eventually(lambda: len(manager.stored) == 1)
         passed = [(name, Held(number)) for name, number in manager.stored]
         with activated(passed, listen=[f"echo=tcp://127.0.0.1:{port}"], environ=environ):
             assert exactly(new, 12) == b"still there?"

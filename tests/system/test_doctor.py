@@ -54,8 +54,8 @@ def test_a_running_daemon_has_no_problem(workers):
 
 
 def test_a_taken_port_is_an_error_with_its_process(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         file = tmp_path / "echod.toml"
         file.write_text(f'[services.echo]\nlisten = ["tcp://127.0.0.1:{port}"]\n')
         code, found = doctor("--config", file)
@@ -91,7 +91,7 @@ def test_refusals_during_the_observation_are_reported():
             while process.poll() is None:
                 with socket.socket() as client:
                     client.bind(("127.0.0.9", 0))
-                    client.settimeout(5)
+                    client.settimeout(SECONDS)
                     try:
                         client.connect((host, port))
                         client.recv(1)

@@ -175,15 +175,15 @@ def test_an_interrupt_ends_a_program_that_blocks_in_its_output(number):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=pour, args=(listening,), daemon=True)
         thread.start()
+        reading, writing = os.pipe()
         with subprocess.Popen(
             [*ECHOCTL, "send", f"tcp://127.0.0.1:{listening.getsockname()[1]}", "x"],
             env=environment(),
-            stdout=subprocess.PIPE,
+            stdout=writing,
         ) as process:
             try:
-                assert process.stdout is not None
-                assert select.select([process.stdout], [], [], SECONDS)[0]
-                time.sleep(0.5)  # the pipe is full
+                assert eventually(lambda: not select.select([], [writing], [], 0)[1])
+                time.sleep(0.5)  # the pipe is full; now it writes again
                 process.send_signal(number)
                 with pytest.raises(subprocess.TimeoutExpired):
                     process.wait(1)
@@ -191,6 +191,8 @@ def test_an_interrupt_ends_a_program_that_blocks_in_its_output(number):
                 assert process.wait(SECONDS) == 130
             finally:
                 process.kill()
+                os.close(reading)
+                os.close(writing)
         thread.join(SECONDS)
 
 
@@ -248,6 +250,7 @@ def test_a_stopped_chat_leaves_the_shell_a_terminal_that_echoes(daemon):
 
 def test_the_quit_key_restores_the_terminal(daemon):
     ours, theirs = os.openpty()
+    before = termios.tcgetattr(ours)
     take = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     with subprocess.Popen(
         [sys.executable, "-c", take, *ECHOCTL, "chat", daemon.url("chat", "tcp")],
@@ -259,7 +262,6 @@ def test_the_quit_key_restores_the_terminal(daemon):
     ) as process:
         os.close(theirs)
         try:
-            before = termios.tcgetattr(ours)
             assert eventually(lambda: termios.tcgetattr(ours) != before)
             os.write(ours, b"\x1c")
             assert process.wait(SECONDS) == -signal.SIGQUIT

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import ioctl
 
 import pytest
@@ -55,20 +55,24 @@ class Terminal:
     def end(self):
         """Wait for the end. Returns the exit code."""
         ends = time.monotonic() + SECONDS
-        while self.process.poll() is None or select.select([self.ours], [], [], 0.1)[0]:
+        while self.process.poll() is None:
             assert time.monotonic() < ends
             if select.select([self.ours], [], [], 0.1)[0]:  # it waits until the terminal has read everything
                 self.printed += os.read(self.ours, 65_536)
-        code = self.process.returncode
         assert termios.tcgetattr(self._theirs) == self.before
-        return code
+        os.close(self._theirs)
+        with suppress(OSError):  # EIO: no process has the terminal open, and everything was read
+            while True:
+                self.printed += os.read(self.ours, 65_536)
+        return self.process.returncode
 
     def close(self):
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(SECONDS)
         os.close(self.ours)
-        os.close(self._theirs)
+        with suppress(OSError):
+            os.close(self._theirs)
 
 
 @contextmanager

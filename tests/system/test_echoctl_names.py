@@ -1,6 +1,5 @@
 """echoctl and host names: every address is tried, one can be chosen, and a slow name server delays no end."""
 
-import errno
 import json
 import signal
 import socket
@@ -13,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.daemon import SECONDS, environment, run
+from tests.daemon import SECONDS, environment, free_port, run
 
 NAMES = {"two.example": ["127.0.0.1", "127.0.0.2"], "both.example": ["::1", "127.0.0.1"]}
 """Two addresses each, in the order in which they are tried."""
@@ -98,20 +97,12 @@ def test_the_resolvers_error_keeps_its_name(words):
 
 
 def on_one_port(hosts: list[str], kind: socket.SocketKind) -> list[socket.socket]:
-    """A socket on each host, all bound to one port. If another test has that port on one of them, another is tried."""
-    while True:
-        opened: list[socket.socket] = []
-        try:
-            for host in hosts:
-                opened.append(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind))
-                opened[-1].bind((host, opened[0].getsockname()[1] if len(opened) > 1 else 0))
-        except OSError as error:
-            for one in opened:
-                one.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return opened
+    """A socket on each host, all bound to one port, which no other socket of this machine has at any address."""
+    port = free_port()
+    opened = [socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) for host in hosts]
+    for one, host in zip(opened, hosts, strict=True):
+        one.bind((host, port))
+    return opened
 
 
 @contextmanager

@@ -39,8 +39,9 @@ listen = ["tcp://127.0.0.1:0"]
 class Terminal:
     """A terminal that runs echoctl: typed input, and the text on the screen."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int, before: list[Any]) -> None:
         self.process = process
+        self.before = before  #: the modes before echoctl was started
         self.raw = b""
         self._descriptor = descriptor
 
@@ -84,13 +85,14 @@ class Terminal:
 @contextmanager
 def terminal(*words: str) -> Iterator[Terminal]:
     ours, theirs = os.openpty()
+    before = termios.tcgetattr(ours)
     command = [sys.executable, "-c", TAKE_THE_TERMINAL, *ECHOCTL, *words]
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm"), start_new_session=True
     ) as process:
         os.close(theirs)
         try:
-            yield Terminal(process, ours)
+            yield Terminal(process, ours, before)
         finally:
             process.kill()
             os.close(ours)
@@ -214,15 +216,14 @@ def test_an_error_is_one_line():
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "q"])
 def test_top_restores_the_terminal(how, daemon):
     with terminal("top", "--admin", f"unix://{daemon.dir}/admin.sock") as person:
-        before = person.modes()
         person.see("REFUSED/s")
-        assert person.modes() != before
+        assert person.modes() != person.before
         if how == "SIGTERM":
             person.process.send_signal(signal.SIGTERM)
         else:
             person.type({"Ctrl-C": "\x03", "q": "q"}[how])
         person.see("\x1b[?25h\x1b[?1049l")
-        assert eventually(lambda: person.modes() == before)
+        assert eventually(lambda: person.modes() == person.before)
         assert person.end() == 0
         assert "Traceback" not in person.seen
 
@@ -230,11 +231,10 @@ def test_top_restores_the_terminal(how, daemon):
 @pytest.mark.parametrize("command", ["talk", "chat"])
 def test_sigterm_prints_no_error(command, daemon):
     with terminal(command, daemon.url("upper", "tcp")) as person:
-        before = person.modes()
         person.type("hello\n")
         person.see("HELLO")
         person.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: person.modes() == before)
+        assert eventually(lambda: person.modes() == person.before)
         assert person.end() == 130
         assert "echoctl:" not in person.seen
         assert "Traceback" not in person.seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -31,7 +32,7 @@ kind = "echo"
 listen = ["tcp://127.0.0.1:0"]
 allow = ["192.0.2.0/24"]
 """
-HOSTILE = "\x1b]0;x\x07\u202eé"  #: the name of a client's socket
+HOSTILE = f"\x1b]0;{os.getpid()}\x07\u202eé"  #: the name of a client's socket, in a namespace of all processes
 
 
 @pytest.fixture(scope="module", params=["1", "2"], ids=["one-process", "workers"])
@@ -136,7 +137,7 @@ def test_names_of_clients_are_escaped(daemon: Daemon) -> None:
         lines.wait_for(r"ended: done, 5 in, 5 out")
         objects.wait_for('"bytes_in": 5')
         assert all(line.isprintable() for line in (*lines.text, *objects.text))
-        assert any(r"@\x1b]0;x\x07\u{202e}é" in line for line in lines.text)
+        assert any(rf"@\x1b]0;{os.getpid()}\x07\u{{202e}}é" in line for line in lines.text)
 
 
 def test_a_denied_client_is_told_with_the_key_that_allows_it(daemon: Daemon) -> None:
@@ -155,10 +156,12 @@ def test_a_refused_reload_is_an_error_for_a_browser_too(daemon: Daemon) -> None:
     with closing(socket.create_connection(daemon.inet("admin", "tcp"), SECONDS)) as browser:
         host = b"Host: localhost\r\nAccept: text/event-stream\r\n\r\n"
         browser.sendall(b"GET /api/events?severity=error HTTP/1.1\r\n" + host)
+        received = b""
+        while b"\r\n\r\n" not in received:  # the events from now on come
+            received += browser.recv(65_536)
         file.write_text(f"nonsense = 1\n{right}", "utf-8")
         run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
         file.write_text(right, "utf-8")
-        received = b""
         while b"\n\n" not in received:
             received += browser.recv(65_536)
     assert b"content-type: text/event-stream" in received

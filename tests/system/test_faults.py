@@ -229,9 +229,11 @@ def test_members_over_datagrams_have_faults(fault):
     with Daemon(ADMIN + f"[services.chat]\nlisten = ['udp://127.0.0.1:0']\nfaults.{fault} = {value}\n") as daemon:
         with socket.socket(type=socket.SOCK_DGRAM) as client:
             client.connect(daemon.inet("chat", "udp"))
-            client.settimeout(0.3)
+            client.settimeout(SECONDS)
             client.send(b"/nick anna\n")
-            found = []
+            lines = {"duplicate": 4, "drop": 0, "delay": 2}[fault]  # the welcome, and the name
+            found = [client.recv(2000) for _ in range(lines)]
+            client.settimeout(0.3)
             with contextlib.suppress(TimeoutError):
                 while True:
                     found.append(client.recv(2000))

@@ -9,7 +9,7 @@ import pytest
 
 from echod.testing.announced import inet_of
 from tests.contract.matrix import exactly, rest
-from tests.daemon import SECONDS, Daemon
+from tests.daemon import SECONDS, Daemon, free_port
 
 SILENCE = 0.3  # seconds without a reply; a client on this machine has its reply earlier
 
@@ -43,7 +43,7 @@ def served(host: str, port: int) -> bool:
         with socket.create_connection((host, port), SECONDS) as client:
             client.sendall(b"hello")
             return exactly(client, 5) == b"hello"
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         return False
 
 
@@ -85,7 +85,7 @@ listen = ["tcp://*:0", "udp://*:0"]
 listen = ["tcp://*:0"]
 [services.ipv6]
 kind = "echo"
-listen = ["tcp://[::]:0", "udp://[::]:0"]
+listen = ["tcp://[::]:PORT", "udp://[::]:0"]
 [services.name]
 kind = "echo"
 listen = ["tcp://localhost:0"]
@@ -94,7 +94,7 @@ listen = ["tcp://localhost:0"]
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    with Daemon(LISTEN) as daemon:
+    with Daemon(LISTEN.replace("PORT", str(free_port()))) as daemon:
         yield daemon
         daemon.check()
 
@@ -115,6 +115,7 @@ def test_an_ipv4_client_is_shown_as_one(daemon):
 
 
 def test_an_ipv6_address_accepts_only_ipv6(daemon):
+    """Its port is not 0: the daemon of another test could get the same port of 127.0.0.1."""
     _, tcp = daemon.inet("ipv6", "tcp")
     assert served("::1", tcp)
     with pytest.raises(ConnectionRefusedError):

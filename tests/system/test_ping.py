@@ -228,14 +228,14 @@ def test_no_reply(scheme, daemon):
 
 def test_datagrams_with_other_bytes(daemon):
     url = daemon.url("ack", "udp")
-    lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", url, code=1)
+    lines = ping("-c", "2", "-i", "50ms", "-W", "3s", url, code=1)
     assert lines[1] == f"8 bytes from {url.partition('://')[2]}: wrong: it belongs to no probe of this ping"
     assert lines[-1] == "2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 2 wrong"
 
 
 def test_a_stream_with_other_bytes(daemon):
     url = daemon.url("ack", "tcp")
-    lines = ping("-c", "2", "-i", "200ms", url, code=1, says=f"echoctl: {url}: the peer closed the connection\n")
+    lines = ping("-c", "2", "-i", "1m", url, code=1, says=f"echoctl: {url}: the peer closed the connection\n")
     assert re.match(r"64 bytes from \S+: seq=1 wrong: byte \d is 0x\w\w, expected 0x\w\w", lines[1])
     assert lines[-1] == "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 1 wrong"
 
@@ -246,7 +246,7 @@ def test_a_stream_that_sends_more_than_requested():
             connection.sendall(taken(connection, 64) + b"\x1b[2J and more")
 
     with peer(streams(), talk) as url:
-        said = ping("-c", "9", url, code=1, says=f"echoctl: {url}: more bytes were received than sent\n")
+        said = ping("-c", "9", "-i", "1m", url, code=1, says=f"echoctl: {url}: more bytes were received than sent\n")
     assert said[2] == f"13 bytes from {url.partition('://')[2]}: wrong: more bytes were received than sent"
     assert said[-2] == "1 sent, 1 received, 0 lost (0%), 0 duplicated, 0 reordered, 1 wrong"
 
@@ -290,7 +290,8 @@ def trouble(bound: socket.socket) -> None:
             bound.sendto(answer, asking)
 
 
-EVERY_TROUBLE = ("-c", str(COUNT), "-i", "100ms", "-W", "1s")
+EVERY_TROUBLE = ("-c", str(COUNT), "-i", "250ms", "-W", "3s")
+"""The reply to LATE comes after 5.25 s. A reply that is not late arrives in time also after a pause of two seconds."""
 
 
 def test_every_error_of_a_reply_is_distinguished():
@@ -303,10 +304,10 @@ def test_every_error_of_a_reply_is_distinguished():
         rest = re.sub("0x..", "0x..", re.sub(TIME, "time", match[3]))
         told.setdefault(match[2] or "", []).append(f"{match[1].removesuffix(' bytes')}{rest}")
     expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number != UNMARKED}
-    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["no reply lost: no reply within 1s"]
+    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["no reply lost: no reply within 3s"]
     expected[f" seq={TWICE}"] += ["64 time (duplicate)"]
     expected[f" seq={OVERTAKEN}"] = ["64 time (reordered)"]
-    expected[f" seq={LATE}"] = ["no reply lost: no reply within 1s", "64 time (late)"]
+    expected[f" seq={LATE}"] = ["no reply lost: no reply within 3s", "64 time (late)"]
     expected[f" seq={CHANGED}"] = ["64 wrong: byte 20 is 0x.., expected 0x.."]
     expected[f" seq={SHORT}"] = ["63 wrong: 64 bytes were sent"]
     expected[f" seq={LONG}"] = ["65 wrong: 64 bytes were sent"]
@@ -320,7 +321,7 @@ def test_every_error_of_a_reply_is_counted():
         found = figures(*EVERY_TROUBLE, url, code=1)
     counts = ("sent", "received", "lost", "awaited", "late", "duplicated", "reordered", "wrong")
     assert [found[name] for name in counts] == [24, 18, 6, 0, 1, 1, 1, 4]
-    assert found["max_ms"] < 1000  # the late one is in no figure
+    assert found["max_ms"] < 3000  # the late one is in no figure
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -332,7 +333,7 @@ def test_loss_is_a_failure_only_if_all_probes_are_lost(code):
                 bound.sendto(question, asking)
 
     with peer(datagrams(), lose) as url:
-        found = figures("-c", "3", "-i", "50ms", "-W", "300ms", url, code=code)
+        found = figures("-c", "3", "-i", "50ms", "-W", "3s", url, code=code)
     assert (found["received"], found["lost"]) == (1 - code, 2 + code)
 
 
@@ -345,7 +346,7 @@ def test_old_replies_to_another_ping_are_not_counted():
                 bound.sendto(question, asking)
 
     with peer(datagrams(), mix) as url:
-        found = figures("-c", "3", "-i", "50ms", "-W", "300ms", url, code=1)
+        found = figures("-c", "3", "-i", "50ms", "-W", "3s", url, code=1)
     assert (found["received"], found["wrong"], found["duplicated"]) == (1, 3, 0)
 
 
@@ -371,22 +372,32 @@ def test_a_wrong_byte_on_a_stream_affects_one_reply():
 
 @pytest.mark.parametrize("kind", [datagrams, streams])
 def test_a_late_reply_delays_no_probe_and_is_measured_to_its_end(kind):
+    held = 0.0
+
     def hold_back(listening: socket.socket) -> None:
         """Reply only after all probes: a client that waits for the first reply never finishes."""
+        nonlocal held
         if kind is datagrams:
-            questions = [listening.recvfrom(65_536) for _ in range(10)]
+            questions = [listening.recvfrom(65_536)]
+            begun = time.monotonic()
+            questions += [listening.recvfrom(65_536) for _ in range(9)]
+            held = time.monotonic() - begun
             for question, asking in questions:
                 listening.sendto(question, asking)
         else:
             with listening.accept()[0] as connection:
-                connection.sendall(taken(connection, 640))
+                questions_ = taken(connection, 64)
+                begun = time.monotonic()
+                questions_ += taken(connection, 576)
+                held = time.monotonic() - begun
+                connection.sendall(questions_)
                 assert connection.recv(1) == b""
 
     with peer(kind(), hold_back) as url:
         found = figures("-c", "10", "-i", "50ms", url)
     assert (found["sent"], found["received"], found["reordered"]) == (10, 10, 0)
-    assert found["max_ms"] >= 440
-    assert found["max_ms"] - found["min_ms"] >= 400
+    assert found["max_ms"] >= held * 1000 > 0
+    assert found["max_ms"] > found["min_ms"]
 
 
 # how it ends
@@ -407,14 +418,14 @@ def test_no_service_at_the_address(tmp_path):
 
 def test_no_service_at_the_address_for_datagrams():
     url = f"udp://127.0.0.1:{free_port()}"
-    lines = ping("-c", "3", "--exit-on-refusal", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
+    lines = ping("-c", "3", "-i", "1m", "--exit-on-refusal", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
     assert lines[1] == f"no reply from {url.partition('://')[2]}: seq=1 lost"  # the error message has the reason
     assert lines[2:] == ["", f"--- {url} ---", "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
 def test_no_service_to_connect_to():
     url = f"tcp://127.0.0.1:{free_port()}"
-    words = ("--connect", "--exit-on-refusal", "-c", "3", url)
+    words = ("--connect", "--exit-on-refusal", "-c", "3", "-i", "1m", url)
     lines = ping(*words, code=1, says=f"echoctl: {url}: {REFUSED}\n")
     assert lines[-1] == "1 tried, 0 connected, 1 lost (100%)"
 
@@ -488,7 +499,7 @@ def test_probes_continue_during_an_outage(how, tmp_path):
 
 def test_the_quit_key_prints_the_figures_and_continues(daemon):
     with subprocess.Popen(
-        [*ECHOCTL, "ping", "-i", "50ms", "-c", "60", daemon.url("echo", "udp")],
+        [*ECHOCTL, "ping", "-i", "50ms", "-W", "1m", daemon.url("echo", "udp")],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -501,9 +512,11 @@ def test_the_quit_key_prints_the_figures_and_continues(daemon):
             process.send_signal(signal.SIGQUIT)
             found = said.wait_for(r"^(\d+) sent, \d+ received, 0 lost \(0%\), ")
             said.wait_for(FIGURES)
-            assert 3 <= int(found[1]) < 60
-            lines.wait_for("^60 sent, 60 received, 0 lost")
-            assert process.wait(SECONDS) == 0
+            assert int(found[1]) >= 3
+            lines.wait_for(rf" seq={int(found[1]) + 3} ")
+            process.send_signal(signal.SIGINT)
+            lines.wait_for(r"^\d+ sent, \d+ received, 0 lost")
+            assert process.wait(SECONDS) == 130
         finally:
             process.kill()
 
@@ -517,15 +530,15 @@ def test_a_reset_is_one_line_followed_by_the_summary():
     with peer(streams(), break_off) as url:
         says = f"echoctl: {url}: connection reset by peer (ECONNRESET)\n"
         lines = ping("-c", "9", "-i", "100ms", url, code=1, says=says)
-    assert re.match(r"[23] sent, 1 received, [12] lost ", lines[-2])  # a busy machine reads the reset late
+    assert re.match(r"[2-9] sent, 1 received, [1-8] lost ", lines[-2])  # a busy machine reads the reset late
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_interrupt_prints_the_summary(scheme, daemon):
-    with running("-i", "50ms", daemon.url("echo", scheme)) as (process, lines):
+    with running("-i", "50ms", "-W", "1m", daemon.url("echo", scheme)) as (process, lines):
         lines.wait_for(" seq=3 ")
         process.send_signal(signal.SIGINT)
-        lines.wait_for(r"^\d+ sent, \d+ received, 0 lost \(0%\), (\d awaited, )?0 duplicated, 0 reordered, 0 wrong$")
+        lines.wait_for(r"^\d+ sent, \d+ received, 0 lost \(0%\), (\d+ awaited, )?0 duplicated, 0 reordered, 0 wrong$")
         lines.wait_for(FIGURES)
         assert process.wait(SECONDS) == 130
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ PIDFD_GETFD = 438  # on every machine but alpha
 CONFIG = """
 [daemon]
 plane = "PLANE"
-drain = "5s"
+drain = "30s"
 [admin]
 listen = ["unix://{dir}/admin.sock?mode=0600"]
 [services.echo]
@@ -149,7 +149,7 @@ def test_a_client_that_does_not_leave_is_closed_at_drain(daemon):
         local.connect(str(daemon.dir / "echo.sock"))
         local.settimeout(SECONDS)
         assert served(local)
-        daemon.write((f', "unix://{daemon.dir}/echo.sock"', ""), ('drain = "5s"', 'drain = "1s"'))
+        daemon.write((f', "unix://{daemon.dir}/echo.sock"', ""), ('drain = "30s"', 'drain = "1s"'))
         daemon.reload()
         assert local.recv(1) == b""
 
@@ -177,7 +177,7 @@ def test_a_connection_of_a_replaced_port_still_belongs_to_the_service(daemon, ch
 
 def test_changes_are_listed(lenient):
     daemon = lenient
-    daemon.write(('drain = "5s"', 'drain = "4s"'), add="deny = ['192.0.2.0/24']\n")
+    daemon.write(('drain = "30s"', 'drain = "4s"'), add="deny = ['192.0.2.0/24']\n")
     ended = run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
     assert ended.stdout.decode().splitlines()[1:] == ["~ echo", "~ [daemon]"]
 
@@ -243,8 +243,9 @@ def stuck(client: socket.socket) -> bytes:
     """Send until nothing is accepted, and read nothing; returns the sent bytes."""
     client.setblocking(False)
     sent = 0
-    while select.select([], [client], [], 0.5)[1]:
-        sent += client.send(data()[sent : sent + 16_384])
+    with suppress(ConnectionError):  # a daemon with a short `stall` may have closed it already
+        while select.select([], [client], [], 0.5)[1]:
+            sent += client.send(data()[sent : sent + 16_384])
     client.settimeout(SECONDS)
     return data()[:sent]
 
@@ -254,8 +255,8 @@ def test_a_connection_keeps_its_initial_idle(daemon, before, after):
     daemon.write(add=f"limits = {{ idle = '{before}' }}\n")
     daemon.reload()
     with daemon.connect() as old:
-        if before == "0":  # or it might have been over already
-            assert served(old)
+        with suppress(ConnectionError):  # with the short idle it may be over now; in any case it was accepted
+            assert served(old) or before != "0"
         daemon.write((f"idle = '{before}'", f"idle = '{after}'"))
         daemon.reload()
         with daemon.connect() as new:
@@ -592,7 +593,10 @@ def sockets_of(pid: int) -> Iterator[socket.socket]:
     process = os.pidfd_open(pid)
     try:
         for number in map(int, os.listdir(f"/proc/{pid}/fd")):
-            if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+            link = ""
+            with suppress(FileNotFoundError):  # closed meanwhile
+                link = os.readlink(f"/proc/{pid}/fd/{number}")
+            if link.startswith("socket:"):
                 copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, number, 0)
                 if copy < 0:
                     pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")

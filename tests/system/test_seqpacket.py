@@ -8,7 +8,7 @@ import pytest
 
 from tests.activation import activated
 from tests.contract.test_messages import message, rest
-from tests.daemon import ECHOCTL, Daemon, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, run
 from tests.system.test_socket_activation import opened
 
 CONFIG = """
@@ -35,7 +35,7 @@ def daemon() -> Iterator[Daemon]:
 
 def client(place) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    made.settimeout(10)
+    made.settimeout(SECONDS)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     made.connect(place)
     return made

@@ -81,10 +81,8 @@ def test_the_second_signal_ends_it_at_once_with_clients_that_do_not_read():
         assert exactly(silent, 1) == b"!"
         daemon.send_signal(signal.SIGINT)
         daemon.stderr.wait_for("stopping: 2 connections have 60 s to end")
-        begun = time.monotonic()
         daemon.send_signal(signal.SIGINT)
-        assert daemon.wait() == 0
-        assert time.monotonic() - begun < 10  # of 60
+        assert daemon.wait(30) == 0  # of 60
         daemon.check()
 
 
