@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 
 from tests.fastpath.reactors import Failures
 
-TURNS = 50  # of 10 ms, for the other end of a connection to see the close
+TURNS = 3000  # of 10 ms, at most, for the other end of a connection to see the close
 
 
 def pending() -> set[object]:

@@ -43,10 +43,10 @@ from echod.transports.layers.proxy_header import version_2
 from echod.transports.layers.websocket_server import WebSocketServer
 from echod.transports.service_factory import ServiceFactory
 from tests.contract.matrix import MIB, data
+from tests.daemon import SECONDS
 from tests.fuzz.websocket import REQUEST
 
 reactor: Any = installed
-SECONDS = 10
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import ECHOCTL, ECHOD, SECONDS, environment
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, environment, eventually
 from tests.fork_server import Popen
 
 Start = Callable[..., "subprocess.Popen[Any]"]
@@ -29,6 +29,7 @@ def facts(start: Start, folder: Path, inherited: socket.socket) -> dict[str, obj
     with start(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **options) as process:
         assert any(b" ready: " in line for line in process.stderr)
         its = Path(f"/proc/{process.pid}")
+        assert eventually(lambda: len(os.listdir(its / "task")) == 1)  # the threads of the start have ended
         status = its.joinpath("status").read_text()
         wanted = r"^(PPid|Umask|Threads|SigBlk|SigIgn|SigCgt):\t(\S+)$"
         found: dict[str, object] = dict(re.findall(wanted, status, re.MULTILINE))

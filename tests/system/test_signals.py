@@ -155,18 +155,26 @@ def test_a_datagram_sent_before_the_stop_has_a_reply(plane):
 
 @pytest.mark.parametrize(
     "words",
-    [(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0"), (*ECHOCTL, "send", "--keep-open", "tcp://192.0.2.1:7", "?")],
+    [(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0"), (*ECHOCTL, "send", "--keep-open", "{url}", "?")],
     ids=["echod", "echoctl"],
 )
 def test_an_interruption_of_the_start_prints_no_traceback(words):
-    """Ctrl-C right after the start is not a bug."""
-    with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    """Ctrl-C right after the start is not a bug. A fast program may have begun its work: the daemon has logged that."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        subprocess.Popen(
+            [word.replace("{url}", f"tcp://127.0.0.1:{mute.getsockname()[1]}") for word in words],
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
         maps = Path(f"/proc/{process.pid}/maps")
         assert eventually(lambda: process.poll() is not None or "/zope/" in maps.read_text())  # half way
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=SECONDS)
     assert process.returncode in (0, 130, -signal.SIGINT)
-    assert said == b""
+    assert [line for line in said.splitlines() if b" info  " not in line] == []
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
