@@ -103,10 +103,34 @@ def test_each_solution_has_at_most_twenty_lines_of_code():
 
 WRONG = {
     "closes before the reply": (1, TCP + "client.sendall(b'anna')", "before it had read the reply ANNA"),
-    "sends nothing": (1, TCP, "sent nothing; expected your name"),
+    "sends nothing": (1, TCP, "sent nothing; expected a message"),
     "prints nothing": (1, TCP + "client.sendall(b'anna'); client.recv(99)", "replied ANNA; expected it in the output"),
+    "prints bytes": (
+        1,
+        TCP + "client.sendall('Jürgen'.encode()); print(client.recv(99)); client.close()",
+        r"printed b'J\xc3\xbcRGEN', the bytes of the reply; expected its text, JüRGEN: use decode()",
+    ),
+    "prints the bytes of three replies": (
+        9,
+        (SOLUTIONS / "lesson_9.py").read_text("utf-8").replace(".decode()", ""),
+        ", SOCK_STREAM: your program printed b'HELLO', the bytes of the reply",
+    ),
+    "closes one connection before the reply": (
+        9,
+        (SOLUTIONS / "lesson_9.py").read_text("utf-8").replace("print(client.recv(1024).decode())", ""),
+        ", SOCK_STREAM: your program sent hello, and ended the connection before it had read the reply",
+    ),
+    "closes before the reply over TLS": (
+        8,
+        (SOLUTIONS / "lesson_8.py").read_text("utf-8").replace("print(client.recv(1024).decode())", ""),
+        "sent hello, and ended the connection before it had read the reply HELLO",
+    ),
     "crashes": (1, TCP + "client.sendall(b'a'); print(client.recv(9)); client.close(); 1/0", "exit code is 1"),
-    "sends a megabyte": (1, TCP + "client.sendall(b'\\x1b[2J' * 250000)", r"more than 200 bytes; expected a name, "),
+    "sends a megabyte": (
+        1,
+        TCP + "client.sendall(b'\\x1b[2J' * 250000)",
+        r"more than 200 bytes, beginning with \x1b[2J",
+    ),
     "sends escapes": (1, TCP + "client.sendall(b'\\x1b[2J')", r"sent \x1b[2J, and ended"),
     "does not connect": (1, "print('hello')", "has ended with exit code 0: no program has connected"),
     "counts bytes": (
@@ -478,6 +502,7 @@ async def test_a_learner_without_a_command_runs_the_program_again(number, tmp_pa
 @pytest_twisted.ensureDeferred
 async def test_connections_are_judged_separately():
     code = TCP + "other = socket.create_connection(client.getpeername())\n"
-    code += "client.sendall(b'anna'); print(client.recv(9)); other.sendall(b'bert'); client.close(); other.recv(9)"
+    code += "client.sendall(b'anna'); print(client.recv(9).decode())\n"
+    code += "other.sendall(b'bert'); client.close(); other.recv(9)"
     outcome = await verdict_of(1, code)
     assert outcome.wrong is None

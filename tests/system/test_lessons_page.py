@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from echod.client.lessons.address_families import has_ipv6_loopback
 from echod.config.loading import load
 from echod.services.registry import kinds
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
@@ -105,16 +105,6 @@ class Shell:
         self._process.communicate(timeout=SECONDS)
 
 
-def has_ipv6() -> bool:
-    """Whether this machine has the address ::1."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
 def has_namespaces() -> bool:
     """Whether an ordinary user may make a network namespace, and bring its loopback up."""
     found = shutil.which("unshare") and shutil.which("ip")
@@ -127,7 +117,7 @@ def shell(request, tmp_path) -> Iterator[Shell]:
     page = PAGES[request.param]
     if re.search(r"\bss -", "".join(command for command, _ in commands(page))) and shutil.which("ss") is None:
         pytest.skip("the page uses ss of iproute2")
-    if "::1" in page and not has_ipv6():
+    if "::1" in page and not has_ipv6_loopback():
         pytest.skip("the page uses ::1, which this machine does not have")
     ports = sorted(set(PORT.findall(page + SHIPPED)))
     first = free_port(len(ports))

@@ -30,6 +30,8 @@ def every_text():
         for name, value in vars(module).items():
             if name == "HEADINGS":
                 yield from ((f"{name}[{at}]", heading) for at, heading in enumerate(value))
+            if name == "STEPS":
+                yield from ((f"{name}[{at}]", step.what) for at, step in enumerate(value))
             if isinstance(value, Text):
                 yield f"{module.__name__}.{name}", value
             if isinstance(value, Exercise):

@@ -8,35 +8,22 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import Judge, Sockets, Wire
-from echod.client.lessons.texts import Statement, Text, shown
-from echod.model import CLOSE, PLAIN, Arrival, Reply, Say
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import Judge
+from echod.client.lessons.request_reply import RequestReply, unprinted
+from echod.client.lessons.sockets import Sockets
+from echod.client.lessons.stage import Stage
+from echod.client.lessons.texts import Statement, Text
+from echod.model import Say
 
 INET6, STREAM, SEQPACKET = "AF_INET6, SOCK_STREAM", "AF_UNIX, SOCK_STREAM", "AF_UNIX, SOCK_SEQPACKET"
-LONGEST: Final = 200  #: bytes of a message
 
 NO_IPV6: Final = Text(
     "this machine has no IPv6: the part {part} is left out, and its port is 0",
     "这台机器没有 IPv6：省略 {part} 这一部分，它的端口是 0",
 )
 NOT_YET: Final = Text("no message has arrived yet over: {parts}", "还没有收到消息的套接字：{parts}")
-NO_MESSAGE: Final = Text(
-    "your program connected over {part}, and closed without a message; expected a message",
-    "您的程序通过 {part} 连接之后没有发送消息就关闭了；应当发送一条消息",
-)
-TOO_LONG: Final = Text(
-    "your program sent more than {most} bytes over {part}, beginning with {message}",
-    "您的程序通过 {part} 发送了超过 {most} 个字节，开头是 {message}",
-)
-CLOSED_EARLY: Final = Text(
-    "your program sent {message} over {part}, and closed before it had read the reply",
-    "您的程序通过 {part} 发送了 {message}，还没有读取回复就关闭了",
-)
-NOT_PRINTED: Final = Text(
-    "the server replied {reply} over {part}; expected it in the output of your program",
-    "服务器通过 {part} 回复了 {reply}；您的程序应当把它打印出来",
-)
+OVER: Final = Text("over {part}: {wrong}", "通过 {part}：{wrong}")
 
 
 class Attempt(Judge):
@@ -68,13 +55,9 @@ class Attempt(Judge):
             return "0"
 
     def _serve(self, part: str, url: str) -> int:
-        bound, address = self.sockets.bind(url, EXERCISE.number)
-        self.sockets.serve(bound, address, lambda _peer, say: self._begin(part, say))
+        address = self.sockets.serve(url, lambda say: Client(self, say, part))
         self._left.append(part)
         return address.port
-
-    def _begin(self, part: str, say: Say) -> Wire:
-        return Client(say, part, self)
 
     def missing(self) -> Statement:
         return Statement(NOT_YET, {"parts": "; ".join(self._left)})
@@ -89,34 +72,23 @@ class Attempt(Judge):
 
     def printed(self, output: str) -> Statement | None:
         for part, reply in self._replies:
-            text = reply.decode("utf-8", "surrogateescape").strip()
-            if output.count(text) < sum(other == reply for _, other in self._replies):
-                return Statement(NOT_PRINTED, {"reply": shown(reply), "part": part})
+            if wrong := unprinted(output, reply, sum(other == reply for _, other in self._replies)):
+                return Statement(OVER, {"part": part, "wrong": wrong})
         return None
 
 
-class Client(Wire):
+class Client(RequestReply[Attempt]):
     """One of the connections of the program."""
 
-    def __init__(self, say: Say, part: str, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._part, self._attempt = part, attempt
-        self._message = b""
+    def __init__(self, attempt: Attempt, say: Say, part: str) -> None:
+        super().__init__(attempt, say)
+        self._part = part
 
-    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        self._message += data
-        if len(self._message) > LONGEST:
-            self._attempt.stage.failed(TOO_LONG, most=LONGEST, part=self._part, message=shown(self._message))
-            return CLOSE
-        return Reply(data.upper())
+    def statement(self, text: Text, **values: object) -> Statement:
+        return Statement(OVER, {"part": self._part, "wrong": super().statement(text, **values)})
 
-    def closed(self, *, clean: bool, error: str) -> None:
-        if not self._message:
-            self._attempt.stage.failed(NO_MESSAGE, part=self._part)
-        elif not clean:
-            self._attempt.stage.failed(CLOSED_EARLY, part=self._part, message=shown(self._message))
-        else:
-            self._attempt.served(self._part, self._message.upper())
+    def exchanged(self) -> None:
+        self.attempt.served(self._part, self.reply)
 
 
 def has_ipv6_loopback() -> bool:
@@ -137,10 +109,10 @@ EXERCISE: Final = Exercise(
     task=Text(
         "Write a client for three servers. Its arguments are a port, and two paths. It connects to ::1 at the port, to"
         " the Unix stream socket at the first path, and to the Unix socket of type SOCK_SEQPACKET at the second path,"
-        " in any order. Over each it sends a message, prints the reply, and closes.",
+        " in any order. Over each it sends a message, prints the text of the reply, and closes.",
         "为三个服务器编写一个客户端。它的参数是一个端口和两个路径：连接 ::1 的这个端口、"
         "第一个路径上的 Unix 字节流套接字，以及第二个路径上类型为 SOCK_SEQPACKET 的 Unix 套接字，顺序任意。"
-        "在每个连接上发送一条消息，打印回复，然后关闭。",
+        "在每个连接上发送一条消息，打印回复的文本，然后关闭。",
     ),
     hints=(
         Text(

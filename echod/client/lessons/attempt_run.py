@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from echod.client.lessons.exercise import Attempt, Exercise
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import Judge
 from echod.client.lessons.program import Program, command_line
 from echod.client.lessons.sockets import FIRST_PORT, Sockets
 from echod.client.lessons.texts import Statement, Text
@@ -72,8 +73,8 @@ class AttemptRun:
         self._when_restarted: Callable[[], None] = lambda: None
         self._ended = False
         self.has_run = True  #: whether the command could be run; otherwise nothing was judged
-        self._sockets = Sockets(reactor, self, port)
-        self._attempt: Attempt = exercise.begin(self, self._sockets)
+        self._sockets = Sockets(reactor, self, exercise.number, port)
+        self._attempt: Judge = exercise.begin(self, self._sockets)
         try:
             self._values = {"port": str(self.port), **self._attempt.start()}
         except BaseException:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import NO_CONNECTION, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import TcpServer
+from echod.client.lessons.sockets import Connection
 from echod.client.lessons.texts import Statement, Text, shown
-from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Reply, Say
+from echod.model import NOTHING, PLAIN, Arrival, End, Reply, Say
 
 BETWEEN: Final = 0.05  #: seconds between two pieces of a line
 WAITS: Final = 5.0  #: seconds for the answers
 QUIET: Final = 0.5  #: seconds without an answer to lines that have none
 LONGEST: Final = 4_096  #: bytes of the answers
-
-ONE_LINE: Final = Text("a whole line", "完整的一行")
-CUT_LINE: Final = Text("a line that arrives in pieces", "分成几段到达的一行")
-TWO_LINES: Final = Text("two lines that arrive together", "一起到达的两行")
-OTHER_LINE: Final = Text("a line that is not a ping", "不是 ping 的一行")
-CUT_CHARACTER: Final = Text("a line whose characters are cut", "字符被切开的一行")
 
 NO_ANSWER: Final = Text(
     "no answer within {seconds} s to {what}: {sent} was sent, {received} arrived; expected {expected}",
@@ -60,44 +54,41 @@ class Step(NamedTuple):
 
 _HAN: Final = "ping 你好，世界\n".encode()
 STEPS: Final = (
-    Step(ONE_LINE, (b"ping one\n",), b"pong one\n"),
-    Step(CUT_LINE, (b"pi", b"ng tw", b"o\n"), b"pong two\n"),
-    Step(TWO_LINES, (b"ping three\nping four\n",), b"pong three\npong four\n"),
-    Step(OTHER_LINE, (b"-- anna has joined\n",), b""),
-    Step(CUT_CHARACTER, (_HAN[:7], _HAN[7:12], _HAN[12:]), _HAN.replace(b"ping", b"pong")),
+    Step(Text("a whole line", "完整的一行"), (b"ping one\n",), b"pong one\n"),
+    Step(Text("a line that arrives in pieces", "分成几段到达的一行"), (b"pi", b"ng tw", b"o\n"), b"pong two\n"),
+    Step(
+        Text("two lines that arrive together", "一起到达的两行"),
+        (b"ping three\nping four\n",),
+        b"pong three\npong four\n",
+    ),
+    Step(Text("a line that is not a ping", "不是 ping 的一行"), (b"-- anna has joined\n",), b""),
+    Step(
+        Text("a line whose characters are cut", "字符被切开的一行"),
+        (_HAN[:7], _HAN[7:12], _HAN[12:]),
+        _HAN.replace(b"ping", b"pong"),
+    ),
 )
 
 
-class Attempt(Judge):
+class Attempt(TcpServer):
     """A room that sends lines to its bot."""
 
-    def __init__(self, stage: Stage, sockets: Sockets) -> None:
-        super().__init__(stage, sockets)
-        self.received = b""
-
-    def start(self) -> Mapping[str, str]:
-        bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
-        self.sockets.serve(bound, address, self._begin)
-        return {"port": str(address.port)}
-
-    def _begin(self, _peer: Peer, say: Say) -> Wire:
-        return Bot(say, self)
-
-    def missing(self) -> Statement:
-        if not self.sockets.connections:
-            return Statement(NO_CONNECTION, {})
-        return Statement(WAITING, {"received": shown(self.received)})
+    def connection(self, say: Say) -> Bot:
+        return Bot(self, say)
 
 
-class Bot(Wire):
+class Bot(Connection[Attempt]):
     """The connection of the program."""
 
-    def __init__(self, say: Say, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._attempt = attempt
+    def __init__(self, attempt: Attempt, say: Say) -> None:
+        super().__init__(attempt, say)
         self._at = 0  # the present step
         self._answer = b""  # to the present step
+        self._answers = b""  # to all steps
         self._over = False
+
+    def missing(self) -> Statement:
+        return Statement(WAITING, {"received": shown(self._answers)})
 
     def opened(self) -> Reply:
         self._begin_step()
@@ -108,12 +99,12 @@ class Bot(Wire):
         if self._at == len(STEPS):
             self._over = True
             self.say(Reply(end=End.HALF_CLOSE))
-            self._attempt.stage.later(WAITS, lambda: self._attempt.stage.failed(STAYED, seconds=f"{WAITS:g}"))
+            self.attempt.stage.later(WAITS, lambda: self.attempt.stage.failed(STAYED, seconds=f"{WAITS:g}"))
             return
         for number, piece in enumerate(STEPS[self._at].pieces):
-            self._attempt.stage.later(number * BETWEEN, partial(self.say, Reply(piece)))
+            self.attempt.stage.later(number * BETWEEN, partial(self.say, Reply(piece)))
         at = self._at
-        self._attempt.stage.later(WAITS if STEPS[at].expected else QUIET, lambda: self._time_is_over(at))
+        self.attempt.stage.later(WAITS if STEPS[at].expected else QUIET, lambda: self._time_is_over(at))
 
     def _values(self) -> dict[str, object]:
         step = STEPS[min(self._at, len(STEPS) - 1)]
@@ -128,31 +119,31 @@ class Bot(Wire):
     def _time_is_over(self, at: int) -> None:
         if at == self._at and not self._over:
             if STEPS[at].expected:
-                self._attempt.stage.failed(NO_ANSWER, **self._values())
+                self.attempt.stage.failed(NO_ANSWER, **self._values())
             else:
                 self._at += 1
                 self._begin_step()
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        attempt = self._attempt
+        stage = self.attempt.stage
         self._answer = (self._answer + data)[:LONGEST]
-        attempt.received = (attempt.received + data)[:LONGEST]
+        self._answers = (self._answers + data)[:LONGEST]
         expected = b"" if self._over else STEPS[self._at].expected
         answer = self._answer.replace(b"\r\n", b"\n")
         if not expected:
-            attempt.stage.failed(UNASKED, **self._values())
+            stage.failed(UNASKED, **self._values())
         elif answer == expected:
             self._at += 1
             self._begin_step()
         elif not expected.startswith(answer.removesuffix(b"\r")):
-            attempt.stage.failed(WRONG, **self._values())
+            stage.failed(WRONG, **self._values())
         return NOTHING
 
     def closed(self, *, clean: bool, error: str) -> None:
         if self._over and clean:
-            self._attempt.stage.passed()
+            self.attempt.stage.passed()
         else:
-            self._attempt.stage.failed(LEFT, **self._values())
+            self.attempt.stage.failed(LEFT, **self._values())
 
 
 PROGRAM: Final = """\

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import LIMITS, NO_CONNECTION, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import TcpServer
+from echod.client.lessons.sockets import LIMITS, Connection
 from echod.client.lessons.texts import Statement, Text
-from echod.model import CLOSE, PLAIN, RESET, Arrival, Peer, Reply, Say
+from echod.model import CLOSE, PLAIN, RESET, Arrival, Reply, Say
 
 SIZE: Final = 32 * 1024 * 1024
 """Bytes: more than the buffers of both kernels hold. They grow to about 4 MiB for sending and 6 MiB for receiving."""
@@ -39,55 +39,42 @@ NOT_PRINTED: Final = Text(
 )
 
 
-class Attempt(Judge):
+class Attempt(TcpServer):
     """An echo that counts."""
 
-    def __init__(self, stage: Stage, sockets: Sockets) -> None:
-        super().__init__(stage, sockets)
-        self.received = 0
+    limits = replace(LIMITS, buffer=BUFFER)
 
-    def start(self) -> Mapping[str, str]:
-        bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
-        self.sockets.serve(bound, address, self._begin, limits=replace(LIMITS, buffer=BUFFER))
-        return {"port": str(address.port)}
-
-    def _begin(self, _peer: Peer, say: Say) -> Wire:
-        return Client(say, self)
-
-    def missing(self) -> Statement:
-        if not self.sockets.connections:
-            return Statement(NO_CONNECTION, {})
-        return Statement(NO_HALF_CLOSE if self.received == SIZE else WRONG_SIZE, values(self.received))
+    def connection(self, say: Say) -> Client:
+        return Client(self, say)
 
     def printed(self, output: str) -> Statement | None:
-        return None if str(SIZE) in output else Statement(NOT_PRINTED, values(SIZE))
+        return None if str(SIZE) in output else Statement(NOT_PRINTED, {"size": SIZE})
 
 
-def values(received: int) -> dict[str, object]:
-    """The values of every message."""
-    return {"received": received, "size": SIZE}
-
-
-class Client(Wire):
+class Client(Connection[Attempt]):
     """The connection of the program."""
 
-    def __init__(self, say: Say, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._attempt = attempt
+    def __init__(self, attempt: Attempt, say: Say) -> None:
+        super().__init__(attempt, say)
         self._received = self._seen = 0
         self._ended = False
         attempt.stage.later(STILL, self._check)
 
+    def _values(self) -> dict[str, object]:
+        return {"received": self._received, "size": SIZE}
+
+    def missing(self) -> Statement:
+        return Statement(NO_HALF_CLOSE if self._received == SIZE else WRONG_SIZE, self._values())
+
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         self._received += len(data)
-        self._attempt.received = self._received
         if self._received > SIZE:
             self._fail(WRONG_SIZE)
             return RESET
         return Reply(data)
 
     def _fail(self, text: Text) -> None:
-        self._attempt.stage.failed(text, **values(self._received))
+        self.attempt.stage.failed(text, **self._values())
 
     def _check(self) -> None:
         if self._ended:
@@ -95,7 +82,7 @@ class Client(Wire):
         if self._seen == self._received:
             self._fail(NO_HALF_CLOSE if self._received == SIZE else STUCK)
         self._seen = self._received
-        self._attempt.stage.later(STILL, self._check)
+        self.attempt.stage.later(STILL, self._check)
 
     def ended(self) -> Reply:
         self._ended = True
@@ -107,7 +94,7 @@ class Client(Wire):
         elif not clean:
             self._fail(LEFT)
         else:
-            self._attempt.stage.passed()
+            self.attempt.stage.passed()
 
 
 PROGRAM: Final = """\

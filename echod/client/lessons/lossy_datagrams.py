@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import Judge, Sockets
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import Judge
+from echod.client.lessons.sockets import Sockets
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text, shown
 from echod.faults.settings import Faults
 from echod.model import Arrival, Peer, Service
@@ -71,8 +73,7 @@ class Attempt(Judge):
         self._lost = random.Random(FAULTS.seed)
 
     def start(self) -> Mapping[str, str]:
-        bound, address = self.sockets.bind("udp://127.0.0.1:{port}", EXERCISE.number)
-        self.sockets.serve_datagrams(bound, address, Messages(self), FAULTS)
+        address = self.sockets.serve_datagrams("udp://127.0.0.1:{port}", Messages(self), FAULTS)
         return {"port": str(address.port)}
 
     def missing(self) -> Statement:

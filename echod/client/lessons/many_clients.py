@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import NO_SERVER, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import Judge
+from echod.client.lessons.sockets import NO_SERVER, Connection, Sockets
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text, shown
-from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Reply, Say
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Reply, Say
 
 WAITS: Final = 5.0  #: seconds that a client waits for its reply
 ORDER: Final = ("second", "third", "first")
@@ -52,16 +54,16 @@ class Attempt(Judge):
         return {}
 
     def _connect(self, name: str) -> None:
-        def begin(_peer: Peer, say: Say) -> Wire:
-            self._clients[name] = Client(say, name, self)
+        def begin(say: Say) -> Client:
+            self._clients[name] = Client(self, say, name)
             return self._clients[name]
 
         self.sockets.connect(self.stage.port, begin)
 
     def missing(self) -> Statement:
-        if not self._clients:
+        if not self._waiting:
             return Statement(NO_SERVER, {"port": self.stage.port})
-        return Statement(WAITING, values(self._waiting or "second", b""))
+        return self._clients[self._waiting].missing()
 
     def connected(self, name: str) -> None:
         """The first client is connected: the second one connects. Any other sends at once."""
@@ -106,30 +108,33 @@ def values(name: str, reply: bytes) -> dict[str, object]:
     return {"client": name, "request": shown(request), "expected": shown(request.upper()), "reply": shown(reply)}
 
 
-class Client(Wire):
+class Client(Connection[Attempt]):
     """A client that expects its line in upper case."""
 
-    def __init__(self, say: Say, name: str, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._name, self._attempt = name, attempt
+    def __init__(self, attempt: Attempt, say: Say, name: str) -> None:
+        super().__init__(attempt, say)
+        self._name = name
         self._reply = b""
 
+    def missing(self) -> Statement:
+        return Statement(WAITING, values(self._name, self._reply))
+
     def opened(self) -> Reply:
-        self._attempt.stage.later(0, lambda: self._attempt.connected(self._name))
+        self.attempt.stage.later(0, lambda: self.attempt.connected(self._name))
         return NOTHING
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         self._reply += data
         expected = request_of(self._name).upper()
         if self._reply == expected:
-            self._attempt.served(self._name)
+            self.attempt.served(self._name)
         elif not expected.startswith(self._reply):
-            self._attempt.stage.failed(WRONG, **values(self._name, self._reply))
+            self.attempt.stage.failed(WRONG, **values(self._name, self._reply))
             return CLOSE
         return NOTHING
 
     def closed(self, *, clean: bool, error: str) -> None:
-        self._attempt.stage.failed(CLOSED, client=self._name)
+        self.attempt.stage.failed(CLOSED, client=self._name)
 
 
 PROGRAM: Final = """\

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import NO_SERVER, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import Judge
+from echod.client.lessons.sockets import NO_SERVER, Connection, Sockets
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text, shown
-from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Reply, Say
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Reply, Say
 
 RECEIPT: Final = b"received"
 PIECES: Final = (b"parcel " * 400, b"letter " * 400, b"the end\n")  #: of the line
@@ -49,7 +51,7 @@ class Attempt(Judge):
 
     def __init__(self, stage: Stage, sockets: Sockets) -> None:
         super().__init__(stage, sockets)
-        self._client: Client | None = None
+        self._client: Client | Probe | None = None
         self._served = 0  # clients
         self._has_restarted = False
 
@@ -57,9 +59,9 @@ class Attempt(Judge):
         self.sockets.connect(self.stage.port, self._begin)
         return {}
 
-    def _begin(self, _peer: Peer, say: Say) -> Wire:
-        self._client = Client(say, self.stage, self._client_served)
-        return self._client
+    def _begin(self, say: Say) -> Client:
+        self._client = client = Client(self, say)
+        return client
 
     def missing(self) -> Statement:
         if self._client is not None:
@@ -68,7 +70,8 @@ class Attempt(Judge):
             return Statement(IN_USE, {"error": ADDRESS_IN_USE})
         return Statement(NO_SERVER, {"port": self.stage.port})
 
-    def _client_served(self) -> None:
+    def client_served(self) -> None:
+        """A client has got its receipt."""
         self._client = None
         self._served += 1
         if self._served == 2:
@@ -78,16 +81,18 @@ class Attempt(Judge):
         if self.stage.has_program:
             self.stage.restart(self._restarted)
         else:
-            self._probe()
+            self.probe()
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
         """Without a command: connect until the server has ended, and let the learner start it again."""
         self.sockets.connect(self.stage.port, self._begin_probe, self._refused)
 
-    def _begin_probe(self, _peer: Peer, say: Say) -> Wire:
-        return Probe(say, lambda: self.stage.later(BETWEEN, self._probe))
+    def _begin_probe(self, say: Say) -> Probe:
+        self._client = probe = Probe(self, say)
+        return probe
 
     def _refused(self) -> None:
+        self._client = None
         self.stage.note(FIRST_SERVED)
         self._restarted()
 
@@ -97,29 +102,32 @@ class Attempt(Judge):
 
     def _still_serves(self) -> None:
         if not self._has_restarted:
-            self.stage.failed(STILL_SERVES, seconds=f"{ENDS_WITHIN:g}")
+            self.stage.failed(STILL_SERVES, **patience())
 
 
-class Probe(Wire):
+def patience() -> dict[str, object]:
+    """The values of STILL_SERVES."""
+    return {"seconds": f"{ENDS_WITHIN:g}"}
+
+
+class Probe(Connection[Attempt]):
     """A connection that ends at once: the server has not ended yet."""
 
-    def __init__(self, say: Say, again: Callable[[], None]) -> None:
-        super().__init__(say)
-        self._again = again
+    def missing(self) -> Statement:
+        return Statement(STILL_SERVES, patience())
 
     def opened(self) -> Reply:
         return CLOSE
 
     def closed(self, *, clean: bool, error: str) -> None:
-        self._again()
+        self.attempt.stage.later(BETWEEN, self.attempt.probe)
 
 
-class Client(Wire):
+class Client(Connection[Attempt]):
     """A client that sends a long line in pieces, and expects the receipt and the close."""
 
-    def __init__(self, say: Say, stage: Stage, served: Callable[[], None]) -> None:
-        super().__init__(say)
-        self._stage, self._served = stage, served
+    def __init__(self, attempt: Attempt, say: Say) -> None:
+        super().__init__(attempt, say)
         self._sent = 0  # pieces
         self._reply = b""
 
@@ -131,7 +139,7 @@ class Client(Wire):
         self.say(Reply(PIECES[self._sent]))
         self._sent += 1
         if self._sent < len(PIECES):
-            self._stage.later(BETWEEN, self._send)
+            self.attempt.stage.later(BETWEEN, self._send)
 
     def _values(self) -> dict[str, object]:
         return {
@@ -142,27 +150,26 @@ class Client(Wire):
         }
 
     def missing(self) -> Statement:
-        """The next action that is expected of the server."""
         return Statement(NO_RECEIPT, self._values())
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         self._reply += data
         if len(self._reply) > LONGEST:
-            self._stage.failed(WRONG, **self._values())
+            self.attempt.stage.failed(WRONG, **self._values())
             return CLOSE
         if self._sent < len(PIECES):
-            self._stage.failed(EARLY, **self._values())
+            self.attempt.stage.failed(EARLY, **self._values())
         return NOTHING
 
     def closed(self, *, clean: bool, error: str) -> None:
         if not clean:
-            self._stage.failed(RESET, **self._values())
+            self.attempt.stage.failed(RESET, **self._values())
         elif self._sent < len(PIECES):
-            self._stage.failed(EARLY, **self._values())
+            self.attempt.stage.failed(EARLY, **self._values())
         elif self._reply.strip() != RECEIPT:
-            self._stage.failed(WRONG, **self._values())
+            self.attempt.stage.failed(WRONG, **self._values())
         else:
-            self._served()
+            self.attempt.client_served()
 
 
 PROGRAM: Final = """\

@@ -6,13 +6,14 @@ They are those of the daemon and of the client: transports, layers and faults ar
 from __future__ import annotations
 
 import argparse
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from echod.address import Address, parse
 from echod.client.client_connection import Dialogue, Failed
-from echod.client.lessons.exercise import Stage
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text
 from echod.events import Closing, Counters
 from echod.faults.injector import FaultInjector
@@ -34,20 +35,25 @@ MOST_CONNECTIONS: Final = 100  #: of one attempt
 CLOSED_IN_HANDSHAKE: Final = "the connection has ended within the handshake"
 SEED: Final = 1  #: of faults without one
 AGAIN: Final = 0.1  #: seconds until a server that refused is tried again
+J = TypeVar("J")  #: the class of an attempt
 LIMITS: Final = Limits(idle=0, stall=0, message=65_536)
 """The time limit of the attempt is the only one."""
 
-NO_CONNECTION: Final = Text("no program has connected", "还没有程序连接")
 NO_SERVER: Final = Text("no server accepts connections at port {port}", "端口 {port} 上没有服务器接受连接")
 MANY_CONNECTIONS: Final = Text("the program has opened more than {most} connections", "程序打开了超过 {most} 个连接")
 
 
-class Wire(Quiet):
+class Connection(Quiet, ABC, Generic[J]):
     """The session of one connection of an attempt."""
 
-    def __init__(self, say: Say) -> None:
-        self.say = say
+    def __init__(self, attempt: J, say: Say) -> None:
+        self.attempt, self.say = attempt, say
 
+    @abstractmethod
+    def missing(self) -> Statement:
+        """The event that is expected next, if the time is over or the program has ended."""
+
+    @abstractmethod
     def closed(self, *, clean: bool, error: str) -> None:
         """The connection has ended. It is not `clean` if the peer reset it, or if data was lost.
 
@@ -55,43 +61,26 @@ class Wire(Quiet):
         """
 
 
-class Judge:
-    """The base of every attempt."""
-
-    may_crash = False
-
-    def __init__(self, stage: Stage, sockets: Sockets) -> None:
-        self.stage, self.sockets = stage, sockets
-
-    def printed(self, output: str) -> Statement | None:
-        """As Attempt: any output is right."""
-        return None
-
-    def run_begins(self) -> None:
-        """As Attempt."""
+Begin = Callable[[Say], Connection[Any]]  #: makes the session of a new connection
 
 
 class Sockets:
     """Opens the sockets of one attempt, and closes them."""
 
-    def __init__(self, reactor: Any, stage: Stage, port: int | None) -> None:
+    def __init__(self, reactor: Any, stage: Stage, lesson: int, port: int | None) -> None:
         self.reactor, self._stage = reactor, stage
-        self._asked = port
+        self._default, self._asked = FIRST_PORT + lesson, port
         self._ports: list[Any] = []
         self._factories: list[_Factory] = []
         self._injectors: list[FaultInjector] = []
         self._dialogues: list[Dialogue] = []
-        self._clients: list[Wire] = []  # with open connections to the server of the learner
+        self._clients: list[Connection[Any]] = []  # with open connections to the server of the learner
         self._connections = 0
         self._reserve = SpareDescriptor()
 
-    def bind(self, url: str, number: int = 0) -> tuple[Any, Address]:
-        """A socket bound to `url`, and its address. A `{port}` in it is the port asked for, or that of the lesson.
-
-        If another program has the port of the lesson, it is any port. Raises OSError.
-        """
+    def _bind_asked(self, url: str) -> tuple[Any, Address]:
         try:
-            return self._bind(url, FIRST_PORT + number if self._asked is None else self._asked)
+            return self._bind(url, self._default if self._asked is None else self._asked)
         except OSError:
             if self._asked is not None or "{port}" not in url:
                 raise
@@ -104,18 +93,22 @@ class Sockets:
 
     def serve(
         self,
-        bound: Any,
-        address: Address,
-        begin: Callable[[Peer, Say], Wire],
+        url: str,
+        begin: Begin,
         *,
         layers: Sequence[MakeLayer] = (),
         faults: Faults = NO_FAULTS,
         limits: Limits = LIMITS,
         handshake_failed: Callable[[str], None] | None = None,
-    ) -> None:
-        """Serve connections of a bound socket by the sessions that `begin` makes."""
+    ) -> Address:
+        """Serve the connections of a new socket by the sessions that `begin` makes. Returns its address.
+
+        A `{port}` in `url` is the port asked for, or that of the lesson. If another program has the port of the
+        lesson, it is any port. Raises OSError.
+        """
+        bound, address = self._bind_asked(url)
         factory = _Factory(
-            _Sessions(lambda peer, say: self._count(begin, peer, say)),
+            _Sessions(lambda say: self._count(begin, say)),
             injector=self._injector(faults),
             limits=limits,
             scheme=address.scheme,
@@ -129,20 +122,17 @@ class Sockets:
         port = listen(self.reactor, bound, address, factory, self._reserve, bound.close)
         self._ports.append(port)
         port.startListening()
+        return address
 
-    @property
-    def connections(self) -> int:
-        """How many connections the program has made to the server."""
-        return self._connections
-
-    def _count(self, begin: Callable[[Peer, Say], Wire], peer: Peer, say: Say) -> Wire:
+    def _count(self, begin: Begin, say: Say) -> Connection[Any]:
         self._connections += 1
         if self._connections > MOST_CONNECTIONS:
             self._stage.failed(MANY_CONNECTIONS, most=MOST_CONNECTIONS)
-        return begin(peer, say)
+        return begin(say)
 
-    def serve_datagrams(self, bound: Any, address: Address, service: Service, faults: Faults) -> Counters:
-        """Answer datagrams by a service, with faults in the replies. Returns the counters of the faults."""
+    def serve_datagrams(self, url: str, service: Service, faults: Faults) -> Address:
+        """Answer datagrams by a service, with faults in the replies. As `serve`."""
+        bound, address = self._bind_asked(url)
         counters = Counters()
         protocol = ServiceDatagrams(service, counters=counters, scheme=address.scheme, loopback=True)
         mark = SendBudget().mark(LIMITS.total_buffer)
@@ -150,19 +140,19 @@ class Sockets:
         port = transport_of(address.scheme).listen(self.reactor, bound, address, protocol, bound.close)
         self._ports.append(port)
         port.startListening()
-        return counters
+        return address
 
     def _injector(self, faults: Faults) -> FaultInjector:
         injector = FaultInjector("lesson", faults, self.reactor.callLater, SEED)
         self._injectors.append(injector)
         return injector
 
-    def connect(self, port: int, begin: Callable[[Peer, Say], Wire], refused: Callable[[], None] | None = None) -> None:
+    def connect(self, port: int, begin: Begin, refused: Callable[[], None] | None = None) -> None:
         """Connect to the server of the learner. While it refuses, try again, or call `refused` if that is given."""
-        made: list[Wire] = []
+        made: list[Connection[Any]] = []
 
-        def begin_session(peer: Peer, say: Say) -> Session:
-            made.append(begin(peer, say))
+        def begin_session(_peer: Peer, say: Say) -> Session:
+            made.append(begin(say))
             self._clients.append(made[0])
             return made[0]
 
@@ -201,12 +191,12 @@ class _Sessions(Service):
     kind = "lesson"
     summary = "judges a program"
 
-    def __init__(self, begin: Callable[[Peer, Say], Wire]) -> None:
+    def __init__(self, begin: Begin) -> None:
         super().__init__()
         self._begin = begin
 
     def session(self, peer: Peer, say: Say) -> Session:
-        return self._begin(peer, say)
+        return self._begin(say)
 
 
 class _Factory(FaultFactory):
@@ -217,7 +207,7 @@ class _Factory(FaultFactory):
     def _over(self, conversation: Conversation, reason: Closing) -> None:
         super()._over(conversation, reason)
         session = getattr(conversation, "session", None)
-        if isinstance(session, Wire):
+        if isinstance(session, Connection):
             error = conversation.below.facts.error if reason is Closing.PROTOCOL else None
             session.closed(clean=reason is Closing.DONE, error=str(error or ""))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Final
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import NO_CONNECTION, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import TcpServer
+from echod.client.lessons.sockets import Connection, Sockets
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text, shown
 from echod.faults.settings import Faults
-from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Reply, Say
 
 DIGITS: Final = 20  #: of an answer; `int` refuses thousands of them
 WORDS: Final = (
@@ -57,26 +58,17 @@ WRONG: Final = Text(
 )
 
 
-class Attempt(Judge):
+class Attempt(TcpServer):
     """Sends a message in small pieces, half-closes, and judges the number."""
+
+    faults = PIECES
 
     def __init__(self, stage: Stage, sockets: Sockets) -> None:
         super().__init__(stage, sockets)
         self.message = "".join(random.choices(WORDS, k=MANY)) + "你好。"
-        self.answer = b""
 
-    def start(self) -> Mapping[str, str]:
-        bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
-        self.sockets.serve(bound, address, self._begin, faults=PIECES)
-        return {"port": str(address.port)}
-
-    def _begin(self, _peer: Peer, say: Say) -> Wire:
-        return Client(say, self)
-
-    def missing(self) -> Statement:
-        if not self.sockets.connections:
-            return Statement(NO_CONNECTION, {})
-        return Statement(WAITING, {"answer": shown(self.answer)})
+    def connection(self, say: Say) -> Client:
+        return Client(self, say)
 
     def judge(self, answer: bytes) -> None:
         """Judge the whole answer of the program."""
@@ -95,36 +87,34 @@ class Attempt(Judge):
             stage.failed(PART if int(text) < characters else WRONG, **values)
 
 
-class Client(Wire):
+class Client(Connection[Attempt]):
     """The connection of the program."""
 
-    def __init__(self, say: Say, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._attempt = attempt
-        self._answer = b""
+    answer = b""
+
+    def missing(self) -> Statement:
+        return Statement(WAITING, {"answer": shown(self.answer)})
 
     def opened(self) -> Reply:
-        return Reply(self._attempt.message.encode(), End.HALF_CLOSE)
+        return Reply(self.attempt.message.encode(), End.HALF_CLOSE)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        attempt = self._attempt
-        self._answer += data
-        attempt.answer = self._answer
-        if len(attempt.answer) > LONGEST:
-            attempt.stage.failed(NO_NUMBER, answer=shown(attempt.answer))
+        self.answer += data
+        if len(self.answer) > LONGEST:
+            self.attempt.stage.failed(NO_NUMBER, answer=shown(self.answer))
             return CLOSE
         if b"\n" in data:
-            attempt.judge(self._answer)
+            self.attempt.judge(self.answer)
         else:
-            attempt.stage.later(ANSWERED, lambda: attempt.judge(self._answer))
+            self.attempt.stage.later(ANSWERED, lambda: self.attempt.judge(self.answer))
         return NOTHING
 
     def ended(self) -> Reply:
-        self._attempt.judge(self._answer)
+        self.attempt.judge(self.answer)
         return CLOSE
 
     def closed(self, *, clean: bool, error: str) -> None:
-        self._attempt.judge(self._answer)
+        self.attempt.judge(self.answer)
 
 
 PROGRAM: Final = """\

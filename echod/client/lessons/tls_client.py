@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import NO_CONNECTION, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import TcpServer
+from echod.client.lessons.request_reply import RequestReply, unprinted
+from echod.client.lessons.sockets import Sockets
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text, shown
-from echod.model import CLOSE, PLAIN, Arrival, Peer, Reply, Say
+from echod.model import CLOSE, PLAIN, Arrival, Reply, Say
 from echod.transports.layers.layer_interface import Build, Layer
 
 NAME: Final = "localhost"
 HANDSHAKE: Final = 10.0  #: seconds
-LONGEST: Final = 200  #: bytes of a message
 
 RIGHT: Final = Text("a certificate for localhost", "一张 localhost 的证书")
 OTHER_NAME: Final = Text("a certificate for another name", "一张属于另一个名字的证书")
@@ -33,13 +35,6 @@ REFUSED: Final = Text(
     "the server presented a certificate for localhost that your file verifies, and the handshake failed: {error}",
     "服务器出示了一张 localhost 的证书，您的文件可以验证它，但握手失败：{error}",
 )
-NO_MESSAGE: Final = Text(
-    "the handshake is complete; expected a message from your program", "握手已完成；您的程序应当发送一条消息"
-)
-NOT_CLOSED: Final = Text(
-    "your program sent {message}, and got the reply; expected that it closes then",
-    "您的程序发送了 {message}，也收到了回复；之后应当关闭连接",
-)
 NOT_REFUSED: Final = Text(
     "your program sent {message} to a server with {certificate}; expected that it refuses this server",
     "服务器出示了{certificate}，您的程序仍然发送了 {message}；应当拒绝这个服务器",
@@ -47,14 +42,6 @@ NOT_REFUSED: Final = Text(
 STILL_OPEN: Final = Text(
     "the server presented {certificate}; expected that your program ends the connection",
     "服务器出示了{certificate}；您的程序应当结束连接",
-)
-TOO_LONG: Final = Text(
-    "your program sent more than {most} bytes, beginning with {message}",
-    "您的程序发送了超过 {most} 个字节，开头是 {message}",
-)
-NOT_PRINTED: Final = Text(
-    "the server replied {reply}; expected it in the output of your program",
-    "服务器回复了 {reply}；您的程序应当把它打印出来",
 )
 
 
@@ -65,43 +52,39 @@ class Run(NamedTuple):
     context: ssl.SSLContext
 
 
-class Attempt(Judge):
+class Attempt(TcpServer):
     """A run with the right certificate, and one for each wrong certificate."""
 
     def __init__(self, stage: Stage, sockets: Sockets) -> None:
         super().__init__(stage, sockets)
         self._runs: list[Run] = []
-        self._at = 0
-        self._connected = False  # in this run
-        self.message = b""  # of the first run
+        self.reply = b""  # of the first run
+        self.layers = (self._layer,)
 
     def start(self) -> Mapping[str, str]:
         authority = os.path.join(self.stage.directory, "ca.pem")
         self._runs = runs(authority)
-        bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
-        self.sockets.serve(bound, address, self._begin, layers=(self._layer,), handshake_failed=self._handshake_failed)
-        return {"port": str(address.port), "ca": authority}
+        return {**super().start(), "ca": authority}
 
     def _layer(self, build: Build) -> Layer:
         from echod.transports.layers.tls import TlsLayer  # slow to import
 
-        return TlsLayer(build, self.sockets.reactor, HANDSHAKE, self._runs[self._at].context)
+        return TlsLayer(build, self.sockets.reactor, HANDSHAKE, self._runs[self.run].context)
 
-    def _begin(self, _peer: Peer, say: Say) -> Wire:
-        self._connected = True
-        return Client(say, self)
+    def connection(self, say: Say) -> Client:
+        return Client(self, say)
 
     @property
     def must_accept(self) -> bool:
         """Whether the certificate of this run is right."""
-        return self._at == 0
+        return self.run == 0
 
     @property
     def certificate(self) -> Statement:
         """The certificate of this run."""
-        return Statement(self._runs[self._at].certificate, {})
+        return Statement(self._runs[self.run].certificate, {})
 
-    def _handshake_failed(self, error: str) -> None:
+    def handshake_failed(self, error: str) -> None:
         if self.must_accept:
             self.stage.failed(REFUSED, error=error)
         else:
@@ -109,57 +92,43 @@ class Attempt(Judge):
 
     def run_passed(self) -> None:
         """The program did what was expected with this certificate."""
-        if self._at == len(self._runs) - 1:
+        if self.run == len(self._runs) - 1:
             self.stage.passed()
         else:
             self.stage.next_run()
 
     def run_begins(self) -> None:
-        self._at += 1
+        super().run_begins()
         self.may_crash = True
         self.stage.note(PRESENTED, certificate=self.certificate)
-        self._connected = False
-
-    def missing(self) -> Statement:
-        if not self._connected:
-            return Statement(NO_CONNECTION, {})
-        if not self.must_accept:
-            return Statement(STILL_OPEN, {"certificate": self.certificate})
-        if not self.message:
-            return Statement(NO_MESSAGE, {})
-        return Statement(NOT_CLOSED, {"message": shown(self.message)})
 
     def printed(self, output: str) -> Statement | None:
-        reply = self.message.upper().decode("utf-8", "surrogateescape").strip()
-        return None if reply in output else Statement(NOT_PRINTED, {"reply": shown(self.message.upper())})
+        return unprinted(output, self.reply)
 
 
-class Client(Wire):
+class Client(RequestReply[Attempt]):
     """The connection of the program, after its handshake."""
 
-    def __init__(self, say: Say, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._attempt = attempt
-        self._message = b""
+    def missing(self) -> Statement:
+        if self.attempt.must_accept:
+            return super().missing()
+        return Statement(STILL_OPEN, {"certificate": self.attempt.certificate})
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        attempt = self._attempt
-        if not attempt.must_accept:
-            attempt.stage.failed(NOT_REFUSED, message=shown(data), certificate=attempt.certificate)
-            return CLOSE
-        self._message += data
-        attempt.message = self._message
-        if len(self._message) > LONGEST:
-            attempt.stage.failed(TOO_LONG, most=LONGEST, message=shown(attempt.message))
-            return CLOSE
-        return Reply(data.upper())
+        if self.attempt.must_accept:
+            return super().received(data, arrival)
+        self.attempt.stage.failed(NOT_REFUSED, message=shown(data), certificate=self.attempt.certificate)
+        return CLOSE
 
     def closed(self, *, clean: bool, error: str) -> None:
-        attempt = self._attempt
-        if attempt.must_accept and not self._message:
-            attempt.stage.failed(NO_MESSAGE)
+        if self.attempt.must_accept:
+            super().closed(clean=True, error=error)  # after its close, the client may reset our close_notify
         else:
-            attempt.run_passed()
+            self.attempt.run_passed()
+
+    def exchanged(self) -> None:
+        self.attempt.reply = self.reply
+        self.attempt.run_passed()
 
 
 def runs(authority_file: str) -> list[Run]:
@@ -194,11 +163,12 @@ EXERCISE: Final = Exercise(
     goal=Text("accept the right certificate, and refuse wrong ones", "接受正确的证书，拒绝错误的证书"),
     task=Text(
         "Write a TLS client. Its arguments are a port, and a file with the certificate of an authority. It connects to"
-        " 127.0.0.1, and expects the name localhost. It sends a message, prints the reply, and closes. Your program"
-        " runs three times: the second server has a certificate for another name, the third one by another authority."
+        " 127.0.0.1, and expects the name localhost. It sends a message, prints the text of the reply, and closes. Your"
+        " program runs three times: the second server has a certificate for another name, the third one by another"
+        " authority."
         " Both must be refused.",
         "编写一个 TLS 客户端。它的参数是一个端口和一个文件，文件里是签发机构的证书。它连接 127.0.0.1，"
-        "期望的名字是 localhost；发送一条消息，打印回复，然后关闭。您的程序会运行三次："
+        "期望的名字是 localhost；发送一条消息，打印回复的文本，然后关闭。您的程序会运行三次："
         "第二个服务器的证书属于另一个名字，第三个服务器的证书由另一个机构签发。这两个都必须拒绝。",
     ),
     hints=(

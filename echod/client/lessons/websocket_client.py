@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from echod.client.lessons.exercise import Exercise, Stage
-from echod.client.lessons.sockets import NO_CONNECTION, Judge, Sockets, Wire
+from echod.client.lessons.exercise import Exercise
+from echod.client.lessons.judge import TcpServer
+from echod.client.lessons.request_reply import unprinted
+from echod.client.lessons.sockets import Connection, Sockets
+from echod.client.lessons.stage import Stage
 from echod.client.lessons.texts import Statement, Text, shown
 from echod.faults.settings import WebSocketFault
-from echod.model import CLOSE, PLAIN, Arrival, Peer, Reply, Say
+from echod.model import CLOSE, PLAIN, Arrival, Reply, Say
 from echod.transports.layers.http_answer import Resource
 from echod.transports.layers.websocket_faults import FaultyWebSocket
 
@@ -44,88 +46,74 @@ STILL_OPEN: Final = Text(
     "the server answered with the accept key of another request; expected that your program closes the connection",
     "服务器用另一个请求的 accept 值回答；您的程序应当关闭连接",
 )
-NOT_PRINTED: Final = Text(
-    "the server replied {reply}; expected it in the output of your program",
-    "服务器回复了 {reply}；您的程序应当把它打印出来",
-)
 
 
-class Attempt(Judge):
+class Attempt(TcpServer):
     """Two runs: in the first the accept key is right, in the second it is wrong."""
 
     def __init__(self, stage: Stage, sockets: Sockets) -> None:
         super().__init__(stage, sockets)
-        self.misbehaves = False
-        self.message = b""
-        self._connected = False  # in this run
-
-    def start(self) -> Mapping[str, str]:
-        bound, address = self.sockets.bind("tcp://127.0.0.1:{port}", EXERCISE.number)
+        self.reply = b""  # of the first run
         resource = Resource("/", "lesson", "lesson", page=False, choose_fault=lambda _facts, _query: self._fault())
-        layer = partial(FaultyWebSocket, clock=self.sockets.reactor, seconds=HANDSHAKE, resources={"/": resource})
-        self.sockets.serve(bound, address, self._begin, layers=(layer,), handshake_failed=self._handshake_failed)
-        return {"port": str(address.port)}
+        self.layers = (partial(FaultyWebSocket, clock=sockets.reactor, seconds=HANDSHAKE, resources={"/": resource}),)
+
+    @property
+    def misbehaves(self) -> bool:
+        """Whether the accept key of this run is wrong."""
+        return self.run > 0
 
     def _fault(self) -> WebSocketFault | None:
         return "bad-accept" if self.misbehaves else None
 
-    def _begin(self, _peer: Peer, say: Say) -> Wire:
-        self._connected = True
-        return Client(say, self)
+    def connection(self, say: Say) -> Client:
+        return Client(self, say)
 
-    def _handshake_failed(self, error: str) -> None:
+    def handshake_failed(self, error: str) -> None:
         self.stage.failed(NO_HANDSHAKE, error=error)
 
     def run_begins(self) -> None:
-        self.misbehaves = self.may_crash = True
-        self._connected = False
+        super().run_begins()
+        self.may_crash = True
         self.stage.note(OTHER_KEY)
 
-    def missing(self) -> Statement:
-        if not self._connected:
-            return Statement(NO_CONNECTION, {})
-        if self.misbehaves:
-            return Statement(STILL_OPEN, {})
-        if not self.message:
-            return Statement(NO_FRAME, {})
-        return Statement(NOT_CLOSED, {"message": shown(self.message), "reply": shown(self.message.upper())})
-
     def printed(self, output: str) -> Statement | None:
-        reply = self.message.upper()
-        return None if reply.decode() in output else Statement(NOT_PRINTED, {"reply": shown(reply)})
-
-    def closed(self, error: str) -> None:
-        """A connection has ended after its handshake."""
-        if error:
-            self.stage.failed(WRONG_FRAME, error=error)
-        elif self.misbehaves:
-            self.stage.passed()
-        elif not self.message:
-            self.stage.failed(NO_FRAME)
-        else:
-            self.stage.next_run()
+        return unprinted(output, self.reply)
 
 
-class Client(Wire):
-    """The connection of the program."""
+class Client(Connection[Attempt]):
+    """The connection of the program, after its handshake."""
 
-    def __init__(self, say: Say, attempt: Attempt) -> None:
-        super().__init__(say)
-        self._attempt = attempt
+    _message = b""
+
+    def missing(self) -> Statement:
+        if self.attempt.misbehaves:
+            return Statement(STILL_OPEN, {})
+        if not self._message:
+            return Statement(NO_FRAME, {})
+        return Statement(NOT_CLOSED, {"message": shown(self._message), "reply": shown(self._message.upper())})
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        attempt = self._attempt
-        if attempt.misbehaves:
-            attempt.stage.failed(NOT_REFUSED, message=shown(data))
+        stage = self.attempt.stage
+        if self.attempt.misbehaves:
+            stage.failed(NOT_REFUSED, message=shown(data))
             return CLOSE
         if not arrival.text or not 0 < len(data) <= LONGEST:
-            attempt.stage.failed(NOT_TEXT, message=shown(data), most=LONGEST)
+            stage.failed(NOT_TEXT, message=shown(data), most=LONGEST)
             return CLOSE
-        attempt.message = data
+        self._message = data
+        self.attempt.reply = data.upper()
         return Reply(data.upper(), text=True)
 
     def closed(self, *, clean: bool, error: str) -> None:
-        self._attempt.closed(error)
+        stage = self.attempt.stage
+        if error:
+            stage.failed(WRONG_FRAME, error=error)
+        elif self.attempt.misbehaves:
+            stage.passed()
+        elif not self._message:
+            stage.failed(NO_FRAME)
+        else:
+            stage.next_run()
 
 
 EXERCISE: Final = Exercise(
