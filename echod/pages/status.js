@@ -260,6 +260,7 @@ class Charts {
     const options = {
       width: box.clientWidth,
       height: box.clientHeight,
+      padding: [null, 28, null, null], // half of a time, at the right end of its axis
       legend: { show: false },
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1) * 1.1] } },

@@ -26,6 +26,8 @@ SCREENSHOTS = TOP / "build" / "screenshots"
 FORMS: dict[str, dict[str, Any]] = {
     "wide": {"height": 2400},
     "narrow": {"width": 360, "height": 1600},
+    "tablet": {"width": 712, "height": 2400},  # an overflow was at 705 to 854
+    "window": {"width": 930, "height": 2400},
     "dark": {"height": 2400, "dark": True},
     "narrow-dark": {"width": 360, "height": 1600, "dark": True},
     "chinese": {"height": 2400, "language": "zh-CN,zh;q=0.9,en;q=0.8"},
