@@ -208,6 +208,11 @@ def memory(pid: int, what: str = "VmRSS") -> int:
     return int(match[1]) * 1024 if match else 0
 
 
+def is_waiting(pid: int) -> bool:
+    """Whether a process waits for an event: it does not run, is not ready to run, and is not stopped (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a process to its end, with an empty standard input unless `input` is given."""
     given = more.pop("input", None)

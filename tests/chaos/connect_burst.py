@@ -140,12 +140,12 @@ def reset_at_once(place: tuple[str, int], count: int, seconds: float = 60) -> in
     for done in range(count):
         if time.monotonic() > ends:
             return done
-        with socket.create_connection(place, 20) as client:
+        with socket.create_connection(place, 60) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     return count
 
 
-def served(place: tuple[str, int], seconds: float = 20) -> bool:
+def served(place: tuple[str, int], seconds: float = 60) -> bool:
     """Whether one client gets its reply."""
     with Crowd(place, 1) as one:
         return one.wait(seconds)[Fate.SERVED] == 1

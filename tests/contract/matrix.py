@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.model import Service
 from echod.services.registry import kinds
 from echod.shape import Shape
-from tests.daemon import SECONDS, Daemon, Place
+from tests.daemon import SECONDS, Daemon, Place, is_waiting
 from tests.tls import TlsSocket
 from tests.websocket import WebSocketClient
 
@@ -317,17 +317,20 @@ def exactly(stream: Stream, size: int) -> bytes:
     return b"".join(parts)
 
 
-def fill(stream: Stream, source: bytes, still: float = 0.3) -> int:
-    """Send until nothing is accepted for `still` seconds; returns the number of accepted bytes."""
-    stream.settimeout(still)
+def fill(stream: Stream, pid: int, source: bytes) -> int:
+    """Send until nothing is accepted for 0.1 s, and the daemon waits for an event; returns the accepted bytes.
+
+    `pid` is the daemon's process. While it is not scheduled, it accepts nothing either.
+    """
+    stream.settimeout(0.1)
     view, sent = memoryview(source), 0
-    try:
-        while sent < len(source):
+    while sent < len(source):
+        try:
             sent += stream.send(view[sent : sent + 65_536])
-    except TimeoutError:
-        pass
-    finally:
-        stream.settimeout(SECONDS)
+        except TimeoutError:
+            if is_waiting(pid):
+                break
+    stream.settimeout(SECONDS)
     return sent
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.chaos.faults import connections
 from tests.contract.matrix import MIB, answer, data, exactly, fill, rest
-from tests.daemon import SECONDS, Daemon
+from tests.daemon import SECONDS, Daemon, eventually
 
 CONFIG = """
 [daemon]
 plane = "PLANE"
-drain = "2s"
+drain = "600s"
 [services.echo]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock"]
 [services.upper]
@@ -38,7 +39,7 @@ limits = { per-client = 1 }
 [services.slow]
 kind = "echo"
 listen = ["udp://127.0.0.1:0"]
-limits = { rate = "1/5" }
+limits = { rate = "0.001/5" }
 [services.idle]
 kind = "echo"
 listen = ["tcp://127.0.0.1:0"]
@@ -75,7 +76,7 @@ class Story:
         """Connections that wait for a limit, while everything else happens."""
         self.idle = self.connect("idle")
         self.stalled = self.connect("stall")
-        fill(self.stalled, data(), still=0.1)
+        fill(self.stalled, self.daemon.process.pid, data())
 
     def happen(self) -> None:
         self.converse()
@@ -92,13 +93,16 @@ class Story:
         self.silent, stuck = self.connect("upper"), self.connect("upper")
         self.silent.sendall(b"hello")
         assert exactly(self.silent, 5) == b"HELLO"
-        fill(stuck, data(), still=0.1)
+        fill(stuck, self.daemon.process.pid, data())
         self.daemon.process.terminate()
 
     def end(self) -> None:
-        """A silent client gets a FIN, and everything has been counted."""
+        """A silent client gets a FIN, a second signal ends the stop, and everything has been counted."""
         assert self.silent.recv(1) == b""
         self.silent.close()
+        place = self.daemon.inet("upper", "tcp")
+        assert eventually(lambda: connections(self.daemon.process.pid, place) == 1)
+        self.daemon.process.terminate()
         self.compare({key.partition(":")[0]: figures for key, figures in self.daemon.counters().items()})
 
     def is_refused(self, service: str) -> None:

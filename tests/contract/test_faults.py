@@ -9,6 +9,7 @@ import fcntl
 import socket
 import struct
 import termios
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,6 +146,14 @@ class Client:
         return "end"
 
 
+@contextlib.contextmanager
+def at_least(seconds: float) -> Iterator[None]:
+    """Fail if the block takes less time. A busy machine may be late, so there is no upper limit."""
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun >= seconds
+
+
 def cells(*faults: str) -> list[Any]:
     return [pytest.param(one, way, id=f"{one}-{way}") for one in faults for way in transports(one)]
 
@@ -157,28 +166,22 @@ def test_every_key_is_tested():
 @pytest.mark.parametrize(("fault", "transport"), cells("delay"))
 def test_a_reply_is_delayed_and_whole(daemon, fault, transport):
     client = Client(daemon, fault, transport)
-    client.send(SENT)
-    with pytest.raises(TimeoutError):
-        client.one(0.05)
-    assert client.exactly(len(SENT)) == SENT
+    with at_least(0.2):
+        client.send(SENT)
+        assert client.exactly(len(SENT)) == SENT
 
 
 @pytest.mark.parametrize(("fault", "transport"), cells("rate"))
 def test_a_slow_reply_is_whole(daemon, fault, transport):
     """At 100 bytes a second the last of 43 bytes is sent after 0.4 s; of three messages, the third."""
     client = Client(daemon, fault, transport)
-    if client.shape is Shape.STREAM:
-        client.send(SENT)
-        first = client.one()
-        assert first is not None
-        assert len(first) < len(SENT)
-        assert first + client.exactly(len(SENT) - len(first)) == SENT
-    else:
-        client.send(SENT, SENT)
-        assert client.one() == SENT
-        with pytest.raises(TimeoutError):
-            client.one(0.05)
-        assert client.one() == SENT
+    with at_least(0.3):
+        if client.shape is Shape.STREAM:
+            client.send(SENT)
+            assert client.exactly(len(SENT)) == SENT
+        else:
+            client.send(SENT, SENT)
+            assert [client.one(), client.one()] == [SENT, SENT]
 
 
 def segments(connected: socket.socket) -> int:
@@ -204,10 +207,13 @@ def test_a_reply_comes_in_chunks(daemon, fault, transport):
 
 
 def numbered(client: Client, count: int) -> list[int]:
-    """The numbers of the messages that are returned, of `count` that are sent."""
+    """The numbers of the messages that are returned, of `count` that are sent, in order before a later one."""
     client.send(*(b"%03d" % number for number in range(count)))
-    first = client.one()  # a loaded machine needs more time for it than for the others
-    return [int(one) for one in (first, *client.until_silence()) if one is not None]
+    found: list[int] = []
+    while count not in found:
+        client.send(b"%03d" % count)
+        found += [int(one) for one in client.until_silence(0.1)]
+    return found[: found.index(count)]
 
 
 @pytest.mark.parametrize(("fault", "transport"), cells("drop", "burst"))
@@ -383,11 +389,10 @@ def test_the_window_becomes_zero(daemon, fault, transport):
 def test_the_end_is_delayed(daemon, fault, transport):
     client = Client(daemon, fault, transport)
     client.send(SENT)
-    client.socket.shutdown(socket.SHUT_WR)
-    assert client.exactly(len(SENT)) == SENT
-    with pytest.raises(TimeoutError):
-        client.one(0.05)
-    assert client.end() == "end"
+    with at_least(0.2):
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.exactly(len(SENT)) == SENT
+        assert client.end() == "end"
 
 
 @pytest.mark.parametrize(("fault", "transport"), cells("backlog-full"))

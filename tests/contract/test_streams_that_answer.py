@@ -94,7 +94,7 @@ class Answering(Contract):
 
     def test_every_buffer_is_full_before_anything_is_read(self) -> None:
         client = self.connect()
-        sent = fill(client, data(64 * MIB), still=0.2)
+        sent = fill(client, self.daemon.process.pid, data(64 * MIB))
         assert sent < BLOCKED, "the sender is not paused"
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == self.oracle(data(64 * MIB)[:sent])
@@ -103,7 +103,7 @@ class Answering(Contract):
         self.assert_served()
         before = self.daemon.memory()
         stuck = [self.connect() for _ in range(2)]
-        sent = [fill(client, data(64 * MIB), still=0.1) for client in stuck]
+        sent = [fill(client, self.daemon.process.pid, data(64 * MIB)) for client in stuck]
         assert max(sent) < BLOCKED, "the sender is not paused"
         self.assert_served()
         assert self.daemon.memory() - before <= FLAT

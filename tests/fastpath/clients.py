@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Final
 
 from tests.contract.matrix import data
-from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
+from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place, is_waiting
 
 PLANES: Final = ("auto", "off")
 SCHEMES: Final = ("tcp", "unix")
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and drops data that was not sent
 BIND_ADDRESS_NO_PORT: Final = 24  # <linux/in.h>: the port is chosen at connect, so that each address has all of them
 SEGMENT: Final = 1000
+QUIET: Final = 0.5
 NARROW: Final = 4096  # bytes of a client's receive buffer, so that it stalls soon
 
 
@@ -164,13 +165,13 @@ class Crowd:
     def __len__(self) -> int:
         return len(self.clients)
 
-    def fill(self, most: int = 1 << 40, quiet: float = 0.5) -> None:
-        """Send until nothing is accepted for `quiet` seconds, or each client has sent `most`."""
+    def fill(self, daemon: Daemon, most: int = 1 << 40) -> None:
+        """Send until nothing is accepted for QUIET seconds, or each client has sent `most`, and the daemon waits."""
         with select.epoll() as poll:
             for client in self.clients:
                 poll.register(client, select.EPOLLOUT)
             left = len(self.clients)
-            while left and (ready := poll.poll(quiet)):
+            while (ready := poll.poll(QUIET if left else 0.01)) or not is_waiting(daemon.process.pid):
                 for descriptor, _ in ready:
                     number = self._numbers[descriptor]
                     begin = self._begin(number)

@@ -22,6 +22,7 @@ from echod.gate.limits import Limits, Rate
 from echod.model import Service
 from echod.transports import udp
 from echod.transports.datagram import ServiceDatagrams
+from tests.daemon import SECONDS
 
 SOURCES = ("127.0.1.1", "127.0.1.2", "127.0.2.1", "127.0.3.1")  # three networks; the last is denied
 RATE = Rate(20, 40)
@@ -74,7 +75,7 @@ class Way:
     def serve(self, sent: int) -> None:
         """Serve until `sent` datagrams in total have arrived: loopback is slow on a busy machine."""
         while self.protocol.counters.datagrams_in < sent:
-            assert select.select([self.socket], [], [], 10)[0], "a datagram is lost"
+            assert select.select([self.socket], [], [], SECONDS)[0], "a datagram is lost"
             self.turn()
 
     @property
@@ -118,7 +119,7 @@ def answers(clients: list[socket.socket], due: int) -> list[list[tuple[bytes, An
     """The datagrams that each client received, with their source host, after `due` replies in total."""
     found: list[list[tuple[bytes, Any]]] = [[] for _ in clients]
     while sum(map(len, found)) < due:
-        ready = select.select(clients, [], [], 10)[0]
+        ready = select.select(clients, [], [], SECONDS)[0]
         assert ready, "a reply is lost"
         for client in ready:
             data, name = client.recvfrom(70_000)

@@ -89,7 +89,7 @@ FAILING = {"beginning": "Beginning", "speaking": "Speaking", "ending": "Ending",
 @pytest.fixture(params=PLANES)
 def daemon(request, tmp_path):
     environ = installed(tmp_path, KINDS, {"fragile": "Fragile"})
-    config = configuration(request.param, "fragile", "echo", daemon='drain = "5s"')
+    config = configuration(request.param, "fragile", "echo", daemon='drain = "600s"')
     with Daemon(config, environ=environ, bugs=True) as running:
         yield running
         assert running.stop() == 0
@@ -149,7 +149,7 @@ def test_a_bug_does_not_keep_the_daemon_from_draining(daemon):
         fragile.sendall(b"a bug")
         daemon.stderr.wait_for(" critical ")
         daemon.process.terminate()
-        daemon.stderr.wait_for("stopping: 2 connections have 5 s to end")
+        daemon.stderr.wait_for("stopping: 2 connections have 600 s to end")
         for client in (beside, other):
             client.sendall(b"still")
             assert exactly(client, 5) == b"still"

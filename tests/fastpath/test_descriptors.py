@@ -21,7 +21,7 @@ def test_pipes_take_no_descriptor_of_a_connection(plane):
     with Daemon(config, command=within(files=CONNECTIONS + APART)) as daemon, ExitStack() as stack:
         place = daemon.place("echo", "unix")
         stuck = Crowd([stack.enter_context(connect(place, narrow=True)) for _ in range(STUCK)])
-        stuck.fill()
+        stuck.fill(daemon)
         others = [stack.enter_context(connect(place)) for _ in range(CONNECTIONS - STUCK)]
         for client in others:
             client.sendall(b"?")

@@ -5,13 +5,15 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import pytest
 
+from tests.chaos.faults import connections
 from tests.contract.matrix import MIB, data, exactly, rest
-from tests.daemon import Daemon
-from tests.fastpath.clients import PLANES, Crowd, both, configuration, connect, counted
+from tests.daemon import SECONDS, Daemon, eventually
+from tests.fastpath.clients import PLANES, SCHEMES, Crowd, both, configuration, connect, counted
 
 IN_FLIGHT: Final = 40 * MIB
 EACH: Final = MIB
@@ -27,27 +29,31 @@ def wide(daemon: Daemon, service: str) -> socket.socket:
     return client
 
 
-def test_data_in_flight_at_a_stop_arrives_and_a_client_that_does_not_read_is_reset():
+def test_data_in_flight_at_a_stop_arrives():
+    """While other clients do not read. A second signal ends the stop: with a short `drain`, slow readers would lose."""
     with ExitStack() as stack:
-        daemons = stack.enter_context(both(*TRANSFORMS, daemon='drain = "8s"'))
+        daemons = stack.enter_context(both(*TRANSFORMS, daemon='drain = "600s"'))
         crowds = []
         stuck = []
         for daemon in daemons.values():
             for service, transform in TRANSFORMS.items():
                 clients = [stack.enter_context(wide(daemon, service)) for _ in range(IN_FLIGHT // EACH)]
                 crowds.append(Crowd(clients, transform))
-                for _ in range(STUCK):
-                    stuck.append(stack.enter_context(connect(daemon.place(service, "unix"), narrow=True)))
-        for crowd in crowds:
-            crowd.fill(EACH)
-            assert sum(crowd.sent) == IN_FLIGHT
-        Crowd(stuck).fill()
+                crowds[-1].fill(daemon, EACH)
+                assert sum(crowds[-1].sent) == IN_FLIGHT
+                silent = [
+                    stack.enter_context(connect(daemon.place(service, "unix"), narrow=True)) for _ in range(STUCK)
+                ]
+                Crowd(silent).fill(daemon)
+                stuck += silent
         for daemon in daemons.values():
             daemon.send_signal(signal.SIGTERM)
-            daemon.stderr.wait_for(f"stopping: {2 * (IN_FLIGHT // EACH + STUCK)} connections have 8 s to end")
+            daemon.stderr.wait_for(f"stopping: {2 * (IN_FLIGHT // EACH + STUCK)} connections have 600 s to end")
         for crowd in crowds:
             crowd.read_on()
         for plane, daemon in daemons.items():
+            assert eventually(partial(only_unix, daemon))
+            daemon.send_signal(signal.SIGTERM)
             assert daemon.wait() == 0
             for service in TRANSFORMS:
                 figures = counted(daemon, service)
@@ -59,10 +65,27 @@ def test_data_in_flight_at_a_stop_arrives_and_a_client_that_does_not_read_is_res
         assert all(ended(client) for client in stuck)
 
 
+def only_unix(daemon: Daemon) -> bool:
+    """Whether the daemon has closed all of its TCP connections."""
+    return not any(connections(daemon.process.pid, daemon.inet(service, "tcp")) for service in TRANSFORMS)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_client_that_does_not_read_is_reset_at_the_end_of_drain(plane):
+    with Daemon(configuration(plane, "echo", daemon='drain = "1s"')) as daemon, ExitStack() as stack:
+        stuck = [stack.enter_context(connect(daemon.place("echo", scheme), narrow=True)) for scheme in SCHEMES]
+        Crowd(stuck).fill(daemon)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert all(ended(client) for client in stuck)
+        assert [counted(daemon, "echo", scheme)["closed:drain"] for scheme in SCHEMES] == [1, 1]
+        daemon.check()
+
+
 @pytest.mark.parametrize("plane", PLANES)
 def test_a_client_that_sends_during_a_stop_gets_its_replies(plane):
     """The stop only ends after silence."""
-    with Daemon(configuration(plane, "echo", daemon='drain = "30s"')) as daemon:
+    with Daemon(configuration(plane, "echo", daemon='drain = "600s"')) as daemon:
         with connect(daemon.place("echo", "tcp")) as client, connect(daemon.place("echo", "unix")) as other:
             for one in (client, other):
                 one.sendall(b"hello")
@@ -91,7 +114,7 @@ def test_a_second_signal_ends_it_without_waiting(plane, at_once):
             for scheme in ("tcp", "unix")
             for _ in range(3)
         ]
-        Crowd(clients[::2]).fill()
+        Crowd(clients[::2]).fill(daemon)
         if at_once:
             daemon.send_signal(signal.SIGSTOP)
             daemon.send_signal(signal.SIGTERM)
@@ -115,7 +138,7 @@ def test_a_client_that_reads_late_gets_all_pending_output_and_endless_output_is_
     limits = "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 0"
     services = f'[services.chat]\nlisten = ["unix://{{dir}}/chat"]\n{limits}\n'
     services += '[services.chargen]\nlisten = ["unix://{dir}/chargen"]\n'
-    with Daemon(f'[daemon]\ndrain = "30s"\n{services}') as daemon:
+    with Daemon(f'[daemon]\ndrain = "600s"\n{services}') as daemon:
         place, endless = daemon.place("chat", "unix"), daemon.place("chargen", "unix")
         with connect(place) as late, connect(place) as speaker, connect(endless) as generated:
             assert late.recv(1000).startswith(b"-- welcome")
@@ -126,7 +149,7 @@ def test_a_client_that_reads_late_gets_all_pending_output_and_endless_output_is_
             while b"-- in lobby" not in heard:  # the reply, after everything else
                 heard += speaker.recv(1000)
             daemon.send_signal(signal.SIGTERM)
-            daemon.stderr.wait_for("stopping: 3 connections have 30 s to end")
+            daemon.stderr.wait_for("stopping: 3 connections have 600 s to end")
             rest(generated)  # it ends
             lines = rest(late).splitlines()
             missing = sum(int(line.split()[1]) for line in lines if line.endswith(b"you read too slowly"))
@@ -139,4 +162,4 @@ def test_a_client_that_reads_late_gets_all_pending_output_and_endless_output_is_
 def ended(client: socket.socket) -> bool:
     poll = select.poll()
     poll.register(client, select.POLLRDHUP)
-    return bool(poll.poll(10_000))
+    return bool(poll.poll(SECONDS * 1000))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.contract.matrix import data, exactly
-from tests.daemon import Daemon, eventually
+from tests.daemon import SECONDS, Daemon, eventually
 from tests.fastpath.clients import configuration, connect, counted, reset
 
 pytestmark = pytest.mark.xdist_group("cpu")  # each uses a whole processor: never two at a time
@@ -40,7 +40,7 @@ class Flood(threading.Thread):
 
     def over(self) -> None:
         self._end.set()
-        self.join(20)
+        self.join(SECONDS)
         if self._wrong is not None:
             raise self._wrong
         assert not self.is_alive()

@@ -49,7 +49,7 @@ def test_clients_that_do_not_read_are_bounded_and_lose_nothing(plane, scheme):
         with crowd(daemon, scheme) as stuck, connect(daemon.place("echo", scheme)) as other:
             assert is_served(other)
             begun, memory = pipes(pid), daemon.memory()
-            stuck.fill()
+            stuck.fill(daemon)
             assert min(stuck.sent) > CAPACITY
             if plane == "auto":
                 assert pipes(pid) == begun + STUCK
@@ -73,7 +73,7 @@ def test_a_stalled_client_that_leaves_leaves_no_resource():
         begun, memory = pipes(pid), daemon.memory()
         for _ in range(2):
             with crowd(daemon, "unix") as stuck:
-                stuck.fill()
+                stuck.fill(daemon)
                 assert pipes(pid) >= begun + STUCK
             assert eventually(lambda: pipes(pid) <= begun + SPARE)
             assert daemon.memory() <= memory + (CLIENTS - STUCK) * CAPACITY + SLACK
@@ -88,7 +88,7 @@ def test_a_user_at_the_limit_of_pipe_pages(buffer, smallest):
     config = configuration("auto", "echo", buffer=buffer)
     with Daemon(config, command=within(unprivileged=True)) as daemon:
         with crowd(daemon, "tcp", 120) as stuck, connect(daemon.place("echo", "tcp")) as other:
-            stuck.fill()
+            stuck.fill(daemon)
             assert min(pipe_sizes(daemon.process.pid)) <= smallest
             assert is_served(other)
             stuck.read_on()
@@ -109,7 +109,7 @@ def test_without_a_descriptor_for_another_pipe_data_waits_in_memory():
             begun, memory = pipes(pid), daemon.memory()
             highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 11, highest + 11))
-            stuck.fill()
+            stuck.fill(daemon)
             assert pipes(pid) <= begun + 5 + SPARE
             assert daemon.memory() <= memory + CLIENTS * CAPACITY + SLACK
             assert is_served(other)

@@ -20,7 +20,6 @@ from tests.fastpath.clients import (
     reset,
 )
 
-IDLE: Final = "1500ms"
 BLOCKED: Final = """
 import sys
 sys.modules["cffi"] = sys.modules["_cffi_backend"] = None  # importing it is an ImportError now
@@ -43,8 +42,9 @@ def way(request):
 @pytest.fixture
 def daemon(way, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(BLOCKED if way == "without cffi" else "")
-    config = configuration("off" if way == "plane off" else "auto", "echo", "upper", daemon='drain = "5s"')
-    config += "\n" + configuration("auto", "timed:echo", idle=IDLE, stall="1s").partition("\n\n")[2]
+    config = configuration("off" if way == "plane off" else "auto", "echo", "upper", daemon='drain = "600s"')
+    config += "\n" + configuration("auto", "idle:echo", idle="1500ms").partition("\n\n")[2]
+    config += "\n" + configuration("auto", "stall:echo", stall="1s").partition("\n\n")[2]
     command = ECHOD if way in WITHOUT else under(way)
     with Daemon(config, command=command, environ=first_on_the_path(tmp_path)) as running:
         yield running
@@ -71,7 +71,7 @@ def test_all_reactors_send_the_same_replies(daemon, way):
                     assert exactly(one, 10) == transform(data()[at : at + 10])
                 one.close()
                 stuck = client(narrow=True)
-                sent = fill(stuck, data(), still=0.1)
+                sent = fill(stuck, daemon.process.pid, data())
                 stuck.shutdown(socket.SHUT_WR)
                 assert rest(stuck) == transform(data()[:sent])
                 one = client()
@@ -79,19 +79,18 @@ def test_all_reactors_send_the_same_replies(daemon, way):
                 assert exactly(one, 5) == transform(b"hello")
                 reset(one)
                 crowd = Crowd([client() for _ in range(50)], transform)
-                crowd.fill(10_000)
+                crowd.fill(daemon, 10_000)
                 crowd.read_on()
-        silent = [stack.enter_context(connect(daemon.place("timed", scheme))) for scheme in SCHEMES]
-        stalled = []
-        for scheme in SCHEMES:  # one after the other, or the last would be idle before it stalls
-            stalled.append(stack.enter_context(connect(daemon.place("timed", scheme), narrow=True)))
-            fill(stalled[-1], data(), still=0.1)
+        silent = [stack.enter_context(connect(daemon.place("idle", scheme))) for scheme in SCHEMES]
+        stalled = [stack.enter_context(connect(daemon.place("stall", scheme), narrow=True)) for scheme in SCHEMES]
+        for one in stalled:
+            fill(one, daemon.process.pid, data())
         assert [rest(one) for one in silent] == [b""] * len(SCHEMES)
         assert all(ended(one) for one in stalled)
         late = Talker(stack.enter_context(connect(daemon.place("echo", "tcp"))))
         late.say(data()[: 8 * MIB])
         daemon.process.terminate()
-        daemon.stderr.wait_for("stopping: 1 connection has 5 s to end")
+        daemon.stderr.wait_for("stopping: 1 connection has 600 s to end")
         assert late.rest() == data()[: 8 * MIB]
         assert daemon.wait() == 0
     compare(daemon)
@@ -107,8 +106,8 @@ def compare(daemon: Daemon) -> None:
             assert figures["bytes_in"] == figures["bytes_out"]
             assert figures.get("closed:lost", 0) == lost
             assert figures["closed:done"] == 57 + late - lost
-        assert counted(daemon, "timed", scheme)["closed:idle"] == 1
-        assert counted(daemon, "timed", scheme)["closed:stall"] == 1
+        assert counted(daemon, "idle", scheme)["closed:idle"] == 1
+        assert counted(daemon, "stall", scheme)["closed:stall"] == 1
 
 
 def ended(client: socket.socket) -> bool:

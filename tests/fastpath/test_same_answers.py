@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, run_state_machine_as_test
 
 from tests.contract.matrix import MIB, data, exactly, rest
-from tests.daemon import Daemon, eventually
+from tests.daemon import SECONDS, Daemon, eventually
 from tests.fastpath.clients import PLANES, Talker, both, configuration, connect, counted, processor_time, reset
 
 TRANSFORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upper": bytes.upper}
@@ -307,7 +307,7 @@ def test_descriptors_that_a_client_passes_are_closed(daemon, service):
         client.sendall(b"C")
         os.close(write)
         assert exactly(client, 3) == b"ABC"
-        assert select.select([read], [], [], 10)[0]
+        assert select.select([read], [], [], SECONDS)[0]
         assert os.read(read, 1) == b""
     os.close(read)
 

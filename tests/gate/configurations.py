@@ -24,8 +24,11 @@ Place = tuple[str, int]
 
 
 def configuration(plane: str, *services: str, defaults: str = "") -> str:
-    """A configuration with these services: each is the text that follows `[services.`."""
-    head = f'[daemon]\nplane = "{plane}"\ndrain = "1s"\n[defaults]\n{defaults}'
+    """A configuration with these services: each is the text that follows `[services.`.
+
+    With a short `drain`, a client that has closed would count as drained if the daemon is not scheduled meanwhile.
+    """
+    head = f'[daemon]\nplane = "{plane}"\ndrain = "600s"\n[defaults]\n{defaults}'
     return "\n".join([head, *("[services." + each for each in services)])
 
 
@@ -65,10 +68,21 @@ def asking(daemon: Daemon, host: str = "127.0.0.1", port: int = 0) -> socket.soc
         client.close()
 
 
-def asked(client: socket.socket, place: Place, question: bytes) -> bytes | None:
-    """The reply to one datagram, or None if none comes in SILENCE."""
+def asked(client: socket.socket, place: Place, question: bytes) -> bytes:
+    """The reply to one datagram."""
     client.sendto(question, place)
-    return next(iter(heard(client, 1)), None)
+    return client.recv(LARGEST)
+
+
+def is_answered(client: socket.socket, place: Place, question: bytes) -> bool:
+    """Whether a reply to one datagram comes in SILENCE: for one that must not come."""
+    client.sendto(question, place)
+    return bool(heard(client))
+
+
+def received(client: socket.socket, count: int) -> list[bytes]:
+    """The next datagrams, which must come, and those that arrive in SILENCE after them."""
+    return [client.recv(LARGEST) for _ in range(count)] + heard(client)
 
 
 def heard(client: socket.socket, at_most: int = 1_000_000, silence: float = SILENCE) -> list[bytes]:

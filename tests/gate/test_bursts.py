@@ -11,7 +11,7 @@ MIDWAY = 300
 
 def test_bursts(way):
     plane, kind = way
-    with Daemon(configuration(plane, stream(kind, f"per-client = {CLIENTS}"))) as daemon:
+    with Daemon(configuration(plane, stream(kind, f"per-client = {3 * CLIENTS}"))) as daemon:
         place = daemon.inet("stream", "tcp")
         assert served(place)
         assert eventually(lambda: not connections(daemon.process.pid, place))

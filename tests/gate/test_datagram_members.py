@@ -167,7 +167,8 @@ def test_a_member_that_never_renews_receives_no_more_than_it_sends(two):
                     ]
                     spoofer.send(source, (SERVER4, port_of(daemon)), forged)
                     victim.sent += len(forged)
-            person.sendall(b"and more\n" * 100)
+            person.sendall(b"and more\n" * 100 + b"/who\n")
+            until(person, b"-- in lobby: ")  # after its reply, nothing more is sent to the victim
             victim.drain()
         assert 0 < victim.came <= victim.sent
         found = figures(daemon, "chat")

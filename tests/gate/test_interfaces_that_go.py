@@ -55,7 +55,7 @@ def test_removal_with_requests_in_flight(two, plane, kind):
 @pytest.mark.parametrize("kind", ["echo", "ack"])
 def test_removal_with_an_open_connection(two, plane, kind):
     """The daemon stops normally: a connection whose interface was removed has ended, which is not an error."""
-    with Daemon(serving(plane, kind)) as daemon:
+    with Daemon(serving(plane, kind).replace("600s", "1s")) as daemon:
         with client_of(two, socket.SOCK_STREAM, daemon.inet(kind, "tcp")[1]) as client:
             client.sendall(b"?")
             assert client.recv(1)

@@ -9,7 +9,7 @@ from tests.chaos.connect_burst import Crowd, Fate, served
 from tests.chaos.process_stops import Transfer, clock_of, stopping
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually
-from tests.gate.configurations import asking, configuration, counted, heard, refused, settled, stream
+from tests.gate.configurations import asking, configuration, counted, heard, received, refused, settled, stream
 
 DATAGRAMS = 'datagrams]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]'
 WAITING = 100
@@ -42,7 +42,7 @@ def test_a_daemon_that_is_stopped_loses_nothing(plane):
                 assert crowd.wait(SECONDS) == {Fate.SERVED: WAITING}
             assert transfer.whole()
         settled(daemon, datagrams)
-        assert heard(client, WAITING) == [b"%d" % number for number in range(WAITING)]
+        assert received(client, WAITING) == [b"%d" % number for number in range(WAITING)]
         assert counted(daemon, "stream", "tcp")["accepted"] == WAITING + 1
 
 
@@ -75,7 +75,7 @@ def test_a_step_of_the_clock_changes_no_limit(plane, step, tmp_path):
                 assert each.recv(1) == b"?"
             for number in range(30):
                 client.sendto(b"%d" % number, daemon.inet("short", "udp"))
-            assert len(heard(client)) == 20
+            assert len(received(client, 20)) == 20
             offset.write_text(step)
             assert due.recv(1) == b""
             client.sendto(b"and now?", daemon.inet("short", "udp"))

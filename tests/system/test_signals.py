@@ -76,7 +76,7 @@ def test_a_signal_once_everything_is_bound(name, tmp_path):
 
 def test_the_second_signal_ends_it_at_once_with_clients_that_do_not_read():
     with Daemon(SLOW) as daemon, connected(daemon) as stuck, connected(daemon) as silent:
-        fill(stuck, data(), still=0.1)
+        fill(stuck, daemon.process.pid, data())
         silent.sendall(b"!")
         assert exactly(silent, 1) == b"!"
         daemon.send_signal(signal.SIGINT)
@@ -88,7 +88,7 @@ def test_the_second_signal_ends_it_at_once_with_clients_that_do_not_read():
 
 def test_a_client_with_a_reply_in_flight_gets_all_of_it():
     with Daemon(SLOW) as daemon, connected(daemon) as client:
-        sent = fill(client, data(), still=0.1)
+        sent = fill(client, daemon.process.pid, data())
         daemon.send_signal(signal.SIGTERM)
         daemon.stderr.wait_for("stopping: 1 connection ")
         with pytest.raises(ConnectionRefusedError):

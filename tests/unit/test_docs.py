@@ -538,7 +538,7 @@ def gates(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
 
 def stops_in_order(place: tuple[str, int], process: "subprocess.Popen[bytes]") -> None:
     with socket.create_connection(place, SECONDS) as client:
-        sent = fill(client, data(), still=0.1)
+        sent = fill(client, process.pid, data())
         process.terminate()
         assert eventually(lambda: not reached(place))
         client.shutdown(socket.SHUT_WR)
