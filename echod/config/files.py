@@ -5,19 +5,28 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.errors import LocatedError
+from echod.config.errors import LocatedError, joined
 from echod.escaping import system_error
 from echod.small_files import Unsuitable, not_utf8, read_whole
 
 SYSTEM: Final = Path("/etc/echod/echod.toml")
 DROP_INS: Final = "conf.d"
 
+_EXPECTED: Final = {
+    "Invalid statement": "KEY = VALUE or [TABLE]",
+    "Invalid value": "text in quotes, a number, true, false, or an array of such values",
+    "Cannot overwrite a value": "each key once",
+}
+"""What was expected, for errors of tomllib that do not say so."""
 _IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # backups of editors and package managers
 
 
@@ -88,8 +97,17 @@ def _read(file: Path, errors: list[LocatedError]) -> TomlFile | None:
 def _syntax(file: Path, text: str, last: int) -> LocatedError:
     """The error of tomllib, with its position moved to the front; `last` is the number of the last line."""
     if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", text, re.DOTALL):
-        return LocatedError(file, "", f"not TOML: {match[1]}", int(match[2]), int(match[3]))
+        return LocatedError(file, "", f"not TOML: {_plain(match[1])}", int(match[2]), int(match[3]))
     return LocatedError(file, "", f"not TOML: {text}", last if text.endswith("(at end of document)") else None)
+
+
+def _plain(text: str) -> str:
+    """The text of an error of tomllib, with what was expected. tomllib shows the name of a table as a tuple."""
+    if match := re.fullmatch(r"Cannot declare (\(.*\)) twice", text, re.DOTALL):
+        with suppress(ValueError, SyntaxError):
+            name = reduce(joined, literal_eval(match[1]), "")
+            return f"the table [{name}] occurs twice; expected all its keys in one place"
+    return f"{text}; expected {_EXPECTED[text]}" if text in _EXPECTED else text
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -30,6 +30,7 @@ from echod.config.value_types import (
     URL,
     Form,
     array,
+    called,
     host_name,
     path,
     sized,
@@ -83,7 +84,7 @@ def _workers(value: Any) -> Any:
     try:
         return value if value == "auto" else _WORKERS.accept(value)
     except ValueError:
-        raise ValueError(f"must be {WORKERS.right}") from None
+        raise ValueError(f"must be {WORKERS.right}; not {called(value)}") from None
 
 
 WORKERS: Final = Form(f'{_WORKERS.right}, or "auto"', _workers, _AUTO.toml)

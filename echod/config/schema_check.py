@@ -40,6 +40,12 @@ Found = dict[str, Any]
 
 _SERVICE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 DEFAULT: Final = Path("default")  #: the origin of a default
+_TABLES: Final = {
+    **{name: table for name, table in ROOT.keys.items() if isinstance(table, Table)},
+    SERVICE.name: SERVICE,
+    **{f"{SERVICE.name}.{key}": table for key, table in SERVICE.keys.items() if isinstance(table, Table)},
+}
+"""The tables in which a misplaced key is looked for, by the name that a message has."""
 NOT_AVAILABLE: Final = "not available in this version"
 
 
@@ -201,8 +207,12 @@ class Reading:
         if table is ROOT:
             inside["services"] = self.kinds
         for name, known in inside.items():
-            if key in known:
+            if key in known and not (name == ADMIN.name and key in SERVICE.keys):
                 return f"did you mean {name}.{key}?"
+        if key in ROOT.keys:
+            return f"it is a table of its own: [{key}]"
+        if homes := [name for name, other in _TABLES.items() if key in other.keys]:
+            return f"it is a key of {' and '.join(f'[{name}]' for name in homes)}"
         written = key[: units.SHOWN].lower().replace("_", "-")
         begun = [name for name in table.keys if len(written) > 2 and name.startswith(written)]
         near = begun[:1] or get_close_matches(written, table.keys, n=1)

@@ -12,6 +12,7 @@ from echod.config.errors import element, joined
 from echod.config.schema import WRONG_CERTIFICATES
 from echod.config.schema_check import Found, Reading, Written
 from echod.config.settings import SELF_SIGNED, TlsSettings
+from echod.config.value_types import did_you_mean
 
 REVOKED: Final = "revoked"
 CERTIFICATE: Final = 'certificate = "self-signed", certificate and key with files, or directory'
@@ -101,6 +102,8 @@ class TlsBuilding:
             certificates.append(issuer and wrong(word, names, issuer, *asked))
         elif isinstance(certificate := settings.certificate, Path):
             certificates.append(attempt("certificate", lambda: read(certificate, settings.key)))
+            if certificates == [None]:
+                self._suggest_word(certificate)
         if (directory := settings.directory) is not None:
             certificates += attempt("directory", lambda: read_directory(directory)) or [None]
         authorities: Any = ""
@@ -115,6 +118,12 @@ class TlsBuilding:
         )
         fingerprints = tuple(certificate.facts.fingerprint for certificate in certificates)
         return contexts and replace(settings, fingerprints=fingerprints, contexts=contexts)
+
+    def _suggest_word(self, certificate: Path) -> None:
+        """Add a hint to the last error if a file that does not exist has a name like a word of `certificate`."""
+        if not certificate.exists() and (hint := did_you_mean(certificate.name, [SELF_SIGNED, *WRONG_CERTIFICATES])):
+            error = self._reading.errors.pop()
+            self._reading.errors.append(replace(error, text=error.text + hint))
 
     def _test_authority(self, settings: TlsSettings, attempt: Callable[[str, Callable[[], Any]], Any]) -> Any:
         """The authority that signs wrong certificates, or None after an error."""

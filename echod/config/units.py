@@ -156,6 +156,8 @@ def network(text: str) -> Network:
 def _hint(text: str) -> str:
     if "%" in text:
         return "; a network has no scope: leave out the % and the text after it"
+    if text.lower() in ("*", "all", "any"):
+        return '; all clients are "0.0.0.0/0" and "::/0"'
     if "://" in text:
         return "; a network is not a URL: leave out the scheme and the port"
     return ' or "2001:db8::/32"'

@@ -12,6 +12,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator
 
+from echod.config.errors import LocatedError, element, joined
+from echod.config.line_numbers import located
 from echod.config.settings import Configuration
 from echod.daemon.bind import BoundSocket
 from echod.escaping import system_error
@@ -26,15 +28,22 @@ def unshareable(configuration: Configuration) -> list[str]:
 
     Twisted itself listens on endpoint strings. Recorded messages belong to one process.
     """
-    text = "workers cannot share an endpoint string; expected workers = 1, or an address such as tcp://*:7"
-    listens = [*(service.listen for service in configuration.services), configuration.admin.listen]
-    errors = [f"{address.label}: {text}" for listen in listens for address in listen if address.is_opaque]
+    errors: list[LocatedError] = []
+
+    def add_error(key: str, index: int | None, text: str) -> None:
+        (file, *_) = configuration.origins[key]
+        errors.append(LocatedError(file, key if index is None else element(key, index), text))
+
     for service in configuration.services:
+        path = joined("services", service.name)
+        for index, address in enumerate(service.listen):
+            if address.is_opaque:
+                text = "workers cannot share an endpoint string; expected an address such as tcp://*:7, or workers = 1"
+                add_error(f"{path}.listen", index, f"{address.label}: {text}")
         if service.record is not None:
-            errors.append(
-                f"services.{service.name}.record: each worker would keep its own messages; expected workers = 1"
-            )
-    return errors
+            text = "each worker would keep its own messages; expected no record, or workers = 1 in [daemon]"
+            add_error(f"{path}.record", None, text)
+    return [str(error) for error in located(errors, configuration.texts)]
 
 
 class HeldSockets:

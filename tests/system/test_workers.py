@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -328,16 +329,24 @@ def test_a_restart_through_the_descriptor_store_refuses_no_client(tmp_path):
 @pytest.mark.parametrize(
     ("more", "error"),
     [
-        ('[services.discard]\nlisten = ["tcp:0"]\n', "workers cannot share an endpoint string"),
+        (
+            '[services.discard]\nlisten = ["tcp://127.0.0.1:0", "tcp:0"]\n',
+            "listen[1]: tcp:0: workers cannot share an endpoint string;"
+            " expected an address such as tcp://*:7, or workers = 1",
+        ),
+        (
+            '[services.discard]\nlisten = ["tcp://127.0.0.1:0"]\nrecord = "1MiB"\n',
+            "record: each worker would keep its own messages; expected no record, or workers = 1 in [daemon]",
+        ),
     ],
-    ids=["endpoint"],
+    ids=["endpoint", "record"],
 )
 def test_what_workers_cannot_share_is_an_error_of_the_start(more, error):
     daemon = Daemon(configuration(services=more))
     try:
         daemon.launch()
         assert daemon.wait() == 78
-        assert error in daemon.log()
+        assert re.search(rf"echod\.toml:[0-9]+: services\.discard\.{re.escape(error)}\n", daemon.log())
     finally:
         daemon.close()
 

@@ -46,7 +46,7 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
     (tmp_path / "conf.d").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path / "conf.d") + b"/\xff.toml")).write_text("=")
     _, errors = read(main)
-    assert errors == [f"{tmp_path}/conf.d/\\xff.toml:1:1: not TOML: Invalid statement"]
+    assert errors == [f"{tmp_path}/conf.d/\\xff.toml:1:1: not TOML: Invalid statement; expected KEY = VALUE or [TABLE]"]
 
 
 def test_a_missing_file_is_an_error(tmp_path):
@@ -72,14 +72,28 @@ def test_an_impossible_file_name_is_an_error():
     assert len(errors) == 2
 
 
+NO_VALUE = "Invalid value; expected text in quotes, a number, true, false, or an array of such values"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"a = 1\nb = \n", ":2:5: not TOML: Invalid value"),
+        (
+            b"a = 1\nb = \n",
+            f":2:5: not TOML: {NO_VALUE}",
+        ),
+        (
+            b"[services.echo]\n[services.echo]\n",
+            ":2:15: not TOML: the table [services.echo] occurs twice; expected all its keys in one place",
+        ),
+        (
+            b"[x.'\"']\n[x.'\"']\n",
+            ':2:7: not TOML: the table [x."\\""] occurs twice; expected all its keys in one place',
+        ),
         (b"a = [1", ":1: not TOML: Unclosed array (at end of document)"),
-        (b"a = 1\na = 2\n", ":2:6: not TOML: Cannot overwrite a value"),
+        (b"a = 1\na = 2\n", ":2:6: not TOML: Cannot overwrite a value; expected each key once"),
         (b"a = 1\r\n\xff = 2\n", ":2: is not UTF-8 (byte 8 of the file is 0xff); save the file as UTF-8"),
-        (b"a = \0", ":1:5: not TOML: Invalid value"),
+        (b"a = \0", f":1:5: not TOML: {NO_VALUE}"),
         (b"a = " + b"[" * 20_000, ": is nested too deeply"),
         (b"#" * (small_files.MOST + 1), ": is larger than 1048576 bytes; expected a configuration"),
     ],

@@ -103,7 +103,11 @@ def test_a_buffer_has_a_maximum():
         buffer.accept("65MiB")
 
 
-@pytest.mark.parametrize("value", ["all", "Auto", 0, 1025, 1.5, True, []])
-def test_the_range_of_workers(value):
-    with pytest.raises(ValueError, match='^must be a whole number from 1 to 1024, or "auto"$'):
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("all", '"all"'), ("Auto", '"Auto"'), (0, 0), (1025, 1025), (1.5, 1.5), (True, "true"), ([], "an array")],
+    ids=str,
+)
+def test_the_range_of_workers(value, shown):
+    with pytest.raises(ValueError, match=f'^must be a whole number from 1 to 1024, or "auto"; not {shown}$'):
         schema.WORKERS.accept(value)

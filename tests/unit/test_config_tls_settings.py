@@ -105,6 +105,7 @@ def test_listen_makes_a_certificate():
         (TLS + 'certificate = "self-signed"\nkey = "a.key"', "services.echo.tls.key: needs a file in certificate; "),
         (TLS + 'certificate = "self-signed"\nclient = "optional"', "services.echo.tls.client: needs client-ca"),
         (TLS + 'certificate = "none.pem"', "none.pem: no such file or directory (ENOENT)"),
+        (TLS + 'certificate = "selfsigned"', "/selfsigned: no such file or directory (ENOENT); did you mean self-s"),
         (TLS + 'certificate = "a.pem"', "a.pem: the file has no private key; set key"),
         (TLS + 'certificate = "a.pem"\nkey = "ca.pem"', "ca.pem: the file has no private key in PEM form"),
         (TLS + 'directory = "none"', "none: no such file or directory (ENOENT)"),

@@ -205,6 +205,8 @@ def test_network(text, network):
 @pytest.mark.parametrize(
     ("text", "right"),
     [
+        ("all", 'expected one such as "192.0.2.0/24"; all clients are "0.0.0.0/0" and "::/0"'),
+        ("*", 'all clients are "0.0.0.0/0" and "::/0"'),
         ("10.1.2.3/8", 'expected "10.0.0.0/8" for the network or "10.1.2.3" for the host'),
         ("2001:db8::1/32", 'expected "2001:db8::/32"'),
         ("fe80::%eth0/64", "leave out the % and the text after it"),
