@@ -25,6 +25,7 @@ from echod.runtime_dir import expanded
 VARIABLE: Final = "ECHOD_ADMIN"
 UNPROCESSABLE: Final = 422  #: the configuration or the faults of a request are wrong (RFC 9110 15.5.21)
 LARGEST: Final = 16 * 1024 * 1024  #: bytes of a response: ten thousand connections take 3 MiB
+LONGEST_ERROR: Final = 1_000  #: characters of an error of the daemon: another program may send millions
 PATIENCE: Final = 30.0  #: seconds for a whole response: a reload with a long configuration takes one or two
 
 
@@ -54,7 +55,7 @@ class RequestRefused(Exception):
     def __init__(self, status: int, answer: Mapping[str, Any]) -> None:
         self.status = status
         self.answer = answer
-        super().__init__(str(answer.get("error", f"status {status}")))
+        super().__init__(clipped(str(answer.get("error", f"status {status}")), LONGEST_ERROR))
 
     @property
     def errors(self) -> list[str]:
@@ -62,7 +63,7 @@ class RequestRefused(Exception):
         found = self.answer.get("errors")
         if self.status != UNPROCESSABLE or not isinstance(found, list):
             return []
-        return [escaped(str(one)) for one in found]
+        return [clipped(str(one), LONGEST_ERROR) for one in found]
 
 
 def find_admin(arguments: argparse.Namespace) -> Address:

@@ -40,8 +40,11 @@ def daemon() -> Iterator[Daemon]:
 
 
 @contextmanager
-def interface(said: bytes, endless: bytes = b"") -> Iterator[str]:
-    """The URL of a server that answers the first request with this, and then with endless data."""
+def interface(said: bytes, endless: bytes = b"", *, again: bool = False) -> Iterator[str]:
+    """The URL of a server that answers the first request with this, and then with endless data.
+
+    With `again` it answers each request with the same.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
 
@@ -51,6 +54,8 @@ def interface(said: bytes, endless: bytes = b"") -> Iterator[str]:
                 client.sendall(said)
                 while endless:
                     client.sendall(endless)
+                while again and client.recv(65_536):
+                    client.sendall(said)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -103,6 +108,54 @@ def test_a_refusal_of_another_program_is_one_line(body):
         ended = seat(url)
     assert ended.returncode == 1
     assert ended.stderr.decode() == f"echoctl: {url}: the response is not from an echod of this version\n"
+
+
+def asked(url: str, *words: str) -> tuple[int, str]:
+    """The exit code and the errors of a command that asks this admin interface."""
+    ended = run(*ECHOCTL, words[0], "--admin", url, *words[1:])
+    assert not ended.stdout
+    return ended.returncode, ended.stderr.decode()
+
+
+def test_a_status_that_is_no_object_is_one_line():
+    with interface(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", again=True) as url:
+        assert asked(url, "status", "--connections", "1") == (
+            1,
+            f"echoctl: {url}: the response is not from an echod of this version\n",
+        )
+
+
+@pytest.mark.parametrize("words", [("status",), ("reload",), ("faults", "echo")], ids=lambda words: words[0])
+def test_a_long_error_of_another_program_is_cut(words):
+    body = json.dumps({"error": "e" * 100_000, "errors": ["f" * 100_000]}).encode()
+    for status, text in (("403 Forbidden", "e"), ("422 Unprocessable Content", "e" if words == ("status",) else "f")):
+        with interface(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status.encode(), len(body)) + body) as url:
+            _, errors = asked(url, *words)
+        assert errors.splitlines()[0] == f"echoctl: {text * 1_000}…"
+
+
+BROKEN_CHUNK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx"
+
+
+def test_a_wrong_chunk_ends_the_console():
+    with interface(BROKEN_CHUNK) as url:
+        ended = seat(url)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not from an echod of this version\n"
+
+
+def test_a_page_in_place_of_events_is_an_error():
+    with interface(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<p>\n") as url:
+        assert asked(url, "events") == (1, f"echoctl: {url}: the response is not from an echod of this version\n")
+
+
+def test_events_as_one_object_are_bounded():
+    event = b"data: %s\n\n" % json.dumps({"event": "x" * 1_000_000}).encode()
+    with interface(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", event) as url:
+        assert asked(url, "events", "--json") == (
+            1,
+            f"echoctl: {url}: the response is not from an echod of this version\n",
+        )
 
 
 def test_repeated_welcomes_do_not_repeat_the_introduction_each_time():

@@ -126,8 +126,8 @@ class Console:
                 if response.status != 200:
                     raise RequestRefused(response.status, {"error": _why(response, name, address)})
                 call(self._begin, address, name)
-                while line := response.readline(LARGEST + 1):
-                    with parsing_response(address):
+                with parsing_response(address):
+                    while line := response.readline(LARGEST + 1):
                         if len(line) > LARGEST:
                             raise ValueError(f"a line of more than {LARGEST} bytes")
                         call(self._hear, address, json.loads(line))

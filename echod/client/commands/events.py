@@ -21,6 +21,7 @@ from echod.client.admin import (
 from echod.client.stdout import colored, fail, put_text
 from echod.escaping import counted, escaped
 
+CONTENT_TYPE: Final = "text/event-stream"
 COLORS: Final[Mapping[str, str]] = {"error": "\x1b[31m", "warn": "\x1b[33m"}
 NO_COLOR: Final = "\x1b[0m"
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print until the stream ends and return 0, or report the error and return 1."""
     paints = colored(arguments.color)
     kept: list[Any] = []
-    dropped = 0
+    dropped = size = 0
     try:
         address = find_admin(arguments)
         with Administrator(address, patience=None if arguments.follow else PATIENCE) as administrator:
@@ -37,12 +38,17 @@ def run(arguments: argparse.Namespace) -> int:
             with parsing_response(address):
                 if response.status != 200:
                     raise RequestRefused(response.status, json.loads(response.read(LARGEST)))
+                if response.getheader("content-type") != CONTENT_TYPE:
+                    raise ValueError("not a stream of events")
                 for kind, data in messages(response):
                     event = json.loads(data)
                     if kind == "dropped":
                         dropped += int(event["dropped"])
                     if arguments.json:
                         kept += [event] if kind == "" else []
+                        size += len(data)
+                        if size > LARGEST:
+                            raise ValueError(f"more than {LARGEST} bytes")
                     elif arguments.json_lines:
                         put_text(f"{json.dumps(event)}\n")
                     else:

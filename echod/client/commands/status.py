@@ -23,11 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
     console = screen(arguments.color)
     try:
         address = find_admin(arguments)
-        with Administrator(address) as administrator:
+        with Administrator(address) as administrator, parsing_response(address):
             status = administrator.ask("/api/status")
             if arguments.connections:
                 status["connections"] = administrator.ask(f"/api/connections?sort=bytes&limit={arguments.connections}")
-        with parsing_response(address):
             drawn = list(page(status, console.width, arguments.sort))
     except (Unanswered, RequestRefused) as error:
         fail(escaped(str(error)))
