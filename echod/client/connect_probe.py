@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
-from echod.client.connect_attempt import Attempt, HandshakeFailed
+from echod.client.connect_attempt import Attempt
 from echod.client.probe_context import ProbeContext
 from echod.escaping import escaped, system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
@@ -40,6 +40,7 @@ class Connections:
         self._setup = setup
         self._address, self._account, self._clock = setup.address, setup.account, setup.clock
         self._targets: list[Target] = []
+        self._has_connected = False
         self._secure: TLSProbes | None = None
         if self._address.form.layers:
             from echod.client.tls_probe import TLSProbes  # slow to import, as all of cryptography
@@ -50,8 +51,7 @@ class Connections:
                 failed = Failed(f"{self._address.label}: {escaped(str(wrong))}")
                 setup.reactor.callLater(0, setup.over, failed)
                 return
-        found = _targets(setup.reactor, self._address, family_of(setup.arguments))
-        found.addCallbacks(self._found, self._unknown)
+        setup.reactor.callLater(0, self._look_up)  # no callback before the caller has this object
 
     @property
     def remote(self) -> SocketAddress:
@@ -62,6 +62,13 @@ class Connections:
     def ask(self) -> None:
         """Start the next connection."""
         Race(self, self._account.send(self._clock())).try_next()
+
+    def close(self) -> None:
+        """Nothing to end: each connection is closed by itself, after its timeout at the latest."""
+
+    def _look_up(self) -> None:
+        found = _targets(self._setup.reactor, self._address, family_of(self._setup.arguments))
+        found.addCallbacks(self._found, self._unknown)
 
     def _found(self, targets: list[Target]) -> None:
         self._targets = targets
@@ -92,6 +99,7 @@ class Connections:
     def won(self, number: int, attempt: Attempt) -> None:
         """Record that the attempt connected for the probe of this number."""
         now = self._clock()
+        self._has_connected = True
         self._targets = [attempt.target]
         self._account.restart(number, attempt.began)
         result = self._account.answer(number, 0, now)
@@ -101,12 +109,12 @@ class Connections:
         self._setup.on_result(result)
 
     def lost(self, number: int, error: OSError) -> None:
-        """Report that no address accepted the probe of this number."""
-        if isinstance(error, HandshakeFailed):
-            self._setup.over(Failed(f"{self._address.label}: {error}"))
-        elif error.errno in OUTAGE:
+        """Report that no address accepted the probe of this number. After the first connection, no error is the end."""
+        if error.errno == errno.ETIMEDOUT:
+            return  # the ledger counts it as lost
+        if self._has_connected or error.errno in OUTAGE:
             self._setup.refused(number, error)
-        elif error.errno != errno.ETIMEDOUT:
+        else:
             self._setup.over(Failed(f"{self._address.label}: {system_error(error)}"))
 
 

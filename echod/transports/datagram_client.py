@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionLost
 
 from echod.model import PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.socket_names import SocketAddress, inet_name, unix_name
@@ -50,9 +50,9 @@ class DatagramDialogue:
     handshake. The address that replies first keeps the session, and the other sockets are closed.
 
     `over` is called once, with None or the error that ended the session. `answered` is called after the first reply,
-    with the seconds since that address was first tried. If `refused` is set, a refusal does not end the session.
-    Then `refused` is called with the error, and the next datagram opens the addresses again. Raises OSError if no
-    address can be opened.
+    with the seconds since that address was first tried. If `refused` is set, a refusal does not end the session, and
+    after the first reply no error does. Then `refused` is called with the error, and the next datagram opens the
+    addresses again. Raises OSError if no address can be opened.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class DatagramDialogue:
         self._over = over
         self._attempts: list[Attempt] = []
         self._winner: Attempt | None = None
+        self._has_reply = False
         self._unanswered: list[tuple[int, bytes]] = []  # with the numbers of the datagrams
         self._sent = 0  # datagrams of the session
         self._on_sent: OnSent | None = None
@@ -122,6 +123,7 @@ class DatagramDialogue:
     def received(self, attempt: Attempt, datagram: bytes, arrival: Arrival = PLAIN) -> None:
         """Handle a datagram from an open attempt; the first one chooses the address."""
         self._remote = attempt.remote
+        self._has_reply = True
         if self._winner is not attempt:
             self._winner = attempt
             self._unanswered.clear()
@@ -141,6 +143,7 @@ class DatagramDialogue:
             self._give_up(error)
 
     def _send(self, data: bytes) -> None:
+        self._sent += 1
         for attempt in list(self._attempts):
             attempt.check()
         if not self._attempts and not self._ended:  # all addresses have refused, and `refused` is set
@@ -152,7 +155,6 @@ class DatagramDialogue:
             except OSError as error:
                 self._give_up(error)
                 return
-        self._sent += 1
         if self._winner is None and len(self._unanswered) < KEPT:
             self._unanswered.append((self._sent, data))
         for attempt in list(self._attempts):
@@ -179,7 +181,7 @@ class DatagramDialogue:
             self._wait()
 
     def _give_up(self, error: OSError) -> None:
-        if self.refused is not None and error.errno in OUTAGE:
+        if self.refused is not None and (self._has_reply or error.errno in OUTAGE):
             self.refused(error)
         else:
             self.close(error)
@@ -283,14 +285,13 @@ class Attempt(FileDescriptor):
         request_facts(self.socket)
 
     def send(self, data: bytes, number: int) -> None:
-        """Send one datagram of the session. If the queue is full it is dropped, as a router would do."""
+        """Send one datagram of the session. If a queue is full it is dropped, as a router would do."""
         try:
             if self.connected:
                 self.socket.sendto(data, self._group) if self._group else self.socket.send(data)
-        except BlockingIOError:
-            pass
         except OSError as error:
-            self._dialogue.failed(self, error)
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+                self._dialogue.failed(self, error)
         else:
             self._numbers[self._sent % RECENT] = number
             self._sent += 1
@@ -315,12 +316,12 @@ class Attempt(FileDescriptor):
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._dialogue.failed(self, OSError(code, os.strerror(code)))
-        elif reason.check(ConnectionDone):
+        elif reason.check(ConnectionLost):  # the reactor ends
+            self._dialogue.close(None)
+        else:
             if self._on_sent is not None:
                 self._read_sent_times(self._on_sent)
             self.startReading()
-        else:
-            self._dialogue.close(None)
 
     def shut(self) -> None:
         """Close the socket."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,16 +33,16 @@ class Received(Quiet):
 
 
 class Client:
-    """A dialogue with one address, and what it reports. Refusals do not end it."""
+    """A dialogue with one address, and what it reports. Refusals do not end it. `prepare` is called for each socket."""
 
-    def __init__(self, reactor: Any, name: Any) -> None:
+    def __init__(self, reactor: Any, name: Any, prepare: Callable[[socket.socket], None] = lambda opened: None) -> None:
         self.session = Received()
         self.ends: list[OSError | None] = []
         self.refused: list[OSError] = []
         self.sent: list[int] = []
         targets = [(socket.AF_INET, name)]
         self.dialogue = DatagramDialogue(
-            reactor, "udp", targets, lambda opened: None, lambda peer, say: self.session, self.ends.append
+            reactor, "udp", targets, prepare, lambda peer, say: self.session, self.ends.append
         )
         self.dialogue.refused = self.refused.append
         self.dialogue.stamp(lambda number, sent_ns: self.sent.append(number))
@@ -139,3 +140,78 @@ def test_the_end_of_the_reactor_ends_the_session(reactor):
         [attempt] = client.dialogue._attempts
         attempt.connectionLost(Failure(ConnectionLost()))
     assert (client.ends, attempt.fileno()) == ([None], -1)
+
+
+TOO_LONG = bytes(65_508)  # the kernel refuses to send it (EMSGSIZE), as a firewall refuses others
+
+
+def test_an_error_ends_the_session_only_before_the_first_reply(reactor):
+    with bound() as peer:
+        client = Client(reactor, peer.getsockname())
+        client.send(TOO_LONG)
+        assert [error.errno for error in client.ends if error is not None] == [errno.EMSGSIZE]
+        client = Client(reactor, peer.getsockname())
+        client.send(b"one")
+        echo(peer)
+        turn_until(reactor, lambda: client.session.datagrams)
+        client.send(TOO_LONG)
+        assert [error.errno for error in client.refused] == [errno.EMSGSIZE]
+        client.send(b"two")
+        echo(peer)
+        turn_until(reactor, lambda: len(client.session.datagrams) == 2)
+    assert (client.session.datagrams, client.ends) == ([b"one", b"two"], [])
+    client.dialogue.close(None)
+
+
+def test_send_times_have_the_numbers_of_their_datagrams_after_an_outage(reactor):
+    """The second and the third datagram are lost, because no socket can be opened."""
+    is_down = False
+
+    def prepare(_opened: socket.socket) -> None:
+        if is_down:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    with bound() as peer:
+        client = Client(reactor, peer.getsockname(), prepare)
+        client.send(b"one")
+        [attempt] = client.dialogue._attempts
+        client.dialogue.failed(attempt, OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH)))
+        is_down = True
+        client.send(b"two")
+        client.send(b"three")
+        is_down = False
+        client.send(b"four")
+    assert [error.errno for error in client.refused] == [errno.ENETUNREACH] * 3
+    assert client.sent == [1, 4]
+    client.dialogue.close(None)
+
+
+class FullQueue:
+    """A socket whose next send fails because a queue of the kernel is full."""
+
+    def __init__(self, opened: socket.socket, code: int) -> None:
+        self._opened = opened
+        self._code = code
+
+    def send(self, data: bytes) -> int:
+        code, self._code = self._code, 0
+        if code:
+            raise OSError(code, os.strerror(code))
+        return self._opened.send(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ENOBUFS])
+def test_a_full_queue_drops_one_datagram(code, reactor):
+    with bound() as peer:
+        client = Client(reactor, peer.getsockname())
+        [attempt] = client.dialogue._attempts
+        full: Any = FullQueue(attempt.socket, code)
+        attempt.socket = full
+        client.send(b"one")
+        client.send(b"two")
+        assert peer.recv(100) == b"two"
+    assert (client.refused, client.ends, client.dialogue._attempts) == ([], [], [attempt])
+    client.dialogue.close(None)
