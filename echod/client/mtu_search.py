@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import random
 import socket
 import time
@@ -93,9 +94,7 @@ class MtuSearch(FileDescriptor):
         self._seconds = 0.0  # the duration
         self._remote: str | None = None
         self._socket: socket.socket | None = None
-        url = arguments.url
-        found = look_up(reactor, url.host, url.port, socket.SOCK_DGRAM, family_of(arguments))
-        found.addCallback(self._begin).addErrback(self._unknown)
+        reactor.callLater(0, self._look_up)  # no callback before the caller has this object
 
     def facts(self) -> dict[str, Any]:
         """The result for JSON."""
@@ -118,6 +117,11 @@ class MtuSearch(FileDescriptor):
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""
         return -1 if self._socket is None else self._socket.fileno()
+
+    def _look_up(self) -> None:
+        url = self._arguments.url
+        found = look_up(self._reactor, url.host, url.port, socket.SOCK_DGRAM, family_of(self._arguments))
+        found.addCallback(self._begin).addErrback(self._unknown)
 
     def _begin(self, targets: list[Target]) -> None:
         if self._done:
@@ -159,14 +163,20 @@ class MtuSearch(FileDescriptor):
         self._attempt += 1
         self._sent += 1
         self._probes.sizes = (self._size,)
+        # The next send would return the error of an earlier probe (udp(7)), such as a router's late "too large".
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code not in (0, errno.EMSGSIZE):
+            self._end(1, system_error(OSError(code, os.strerror(code))))
+            return
         try:
             self._socket.send(self._probes.request(self._sent, time.time_ns()))
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
                 self._result(works=False)
-            elif error.errno != errno.EAGAIN:
+                return
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):  # the probe is lost in our own queue
                 self._end(1, system_error(error))
-            return
+                return
         self._waiting = self._reactor.callLater(min(WAIT, self._arguments.timeout), self._silent)
 
     def _silent(self) -> None:
