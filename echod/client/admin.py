@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -217,7 +218,10 @@ class _Connection(HTTPConnection):
         """Send a request and start the time for its response."""
         self._ends = None if self._patience is None else time.monotonic() + self._patience
         if isinstance(self.sock, _Bounded):
-            self.sock.ends = self._ends
+            if self.sock.is_readable():  # the daemon has closed the connection, which was idle for long
+                self.close()  # `request` connects again
+            else:
+                self.sock.ends = self._ends
         self.request(method, path, body)
 
     def connect(self) -> None:
@@ -242,6 +246,12 @@ class _Bounded(socket.socket):
     """A socket with a deadline at `ends` of the monotonic clock, because a socket timeout restarts at each byte."""
 
     ends: float | None = None
+
+    def is_readable(self) -> bool:
+        """Whether data or the end has arrived. Between two responses it can only be the end."""
+        waiting = select.poll()
+        waiting.register(self, select.POLLIN)
+        return bool(waiting.poll(0))
 
     def recv_into(self, *given: Any) -> int:
         if self.ends is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 from argparse import Namespace
@@ -159,3 +160,13 @@ def test_a_response_of_the_wrong_form_is_reported():
         raise KeyError
     with pytest.raises(OSError, match="mine"), parsing_response(parse("unix:///x")):
         raise OSError("mine")
+
+
+def test_a_connection_that_the_daemon_closed_is_opened_again(answering):
+    """The daemon closes a connection without requests after 75 s, for example that of a paused `echoctl top`."""
+    with Administrator(parse(answering("{}"))) as administrator:
+        for _ in range(2):
+            assert administrator.ask("/") == {}
+            waiting = select.poll()
+            waiting.register(administrator._connection.sock, select.POLLIN)
+            assert waiting.poll(30_000)  # the server closes after each response
