@@ -22,7 +22,15 @@ from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.transports.conversation import Conversation
 from echod.transports.datagram_client import DatagramDialogue
-from echod.transports.layers.layer_interface import Build, HandshakeTimeout, Layer, ProtocolError, Receiver, stacked
+from echod.transports.layers.layer_interface import (
+    Build,
+    HandshakeTimeout,
+    Layer,
+    ProtocolError,
+    Receiver,
+    StreamTransport,
+    stacked,
+)
 from echod.transports.lookup import NameResolver
 from echod.transports.sockets import is_name
 from echod.transports.transport import ConnectRequest, transport_of
@@ -71,6 +79,7 @@ class Dialogue:
         self._limits = limits
         self._reactor = reactor
         self._conversation: _Upload | None = None
+        self._close_made: Callable[[], None] = lambda: None  # ends what is being connected, or is connected
         self._ended = False
         reactor.callLater(0, self._dial, arguments)  # no callback before the caller has this object
 
@@ -83,6 +92,11 @@ class Dialogue:
         """Ignore all further events: the command ends."""
         self._ended = True
 
+    def close(self) -> None:
+        """End now, and ignore all further events. A connection is reset."""
+        self._ended = True
+        self._close_made()
+
     def _dial(self, arguments: argparse.Namespace) -> None:
         if self._ended:
             return
@@ -94,7 +108,7 @@ class Dialogue:
                 build: Callable[[], Receiver] = self._build
                 if layers := layers_of(address, arguments, self._reactor):
                     build = partial(_Handshakes, stacked(layers, build), self._handshake_lost)
-                connecting = transport.dial(request, build)
+                connecting = transport.dial(request, build).addCallback(self._stream_made)
             else:
                 connecting = transport.dial(request, self._begin, self._broken)
                 header = header_of(arguments, datagrams=True)
@@ -102,9 +116,15 @@ class Dialogue:
         except ValueError as wrong:
             self._end(Failed(f"{address.label}: {escaped(str(wrong))}"))
         else:
+            if not connecting.called:
+                self._close_made = connecting.cancel
             connecting.addErrback(self._unreachable)
 
+    def _stream_made(self, lowest: StreamTransport) -> None:
+        self._close_made = lowest.abort
+
     def _datagrams_begin(self, datagrams: DatagramDialogue) -> None:
+        self._close_made = lambda: datagrams.close(None)
         if not self._ended:
             datagrams.begin()
 

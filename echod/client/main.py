@@ -66,6 +66,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _in_reactor(command: Callable[..., Command], arguments: argparse.Namespace) -> int:
     from twisted.internet import reactor as installed
+    from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+    from zope.interface import provider
 
     from echod.transports.lookup import NameResolver
 
@@ -82,6 +84,19 @@ def _in_reactor(command: Callable[..., Command], arguments: argparse.Namespace) 
             reactor.stop()
 
     def begin() -> None:
+        @provider(ILogObserver)
+        def on_log(event: LogEvent) -> None:
+            """After a bug, whose traceback Twisted prints: the reactor would continue, perhaps without a timer."""
+            if event.get("log_level") is LogLevel.critical and not outcome:
+                outcome.append(1)
+                reactor.callLater(0, end_after_bug)
+
+        def end_after_bug() -> None:
+            try:
+                running.interrupted()
+            finally:
+                reactor.stop()
+
         def leave() -> None:
             code = INTERRUPTED
             try:
@@ -106,6 +121,7 @@ def _in_reactor(command: Callable[..., Command], arguments: argparse.Namespace) 
             errors.append(error)
             reactor.stop()
             return
+        globalLogPublisher.addObserver(on_log)
         if isinstance(running, Reporting):
             signal.signal(signal.SIGQUIT, lambda _number, _frame: reactor.callFromThread(running.report))
 

@@ -87,5 +87,6 @@ class PingExporter:
 
     def _restart(self, at: int) -> None:
         if not self._interrupted:
+            self._runs[at].close()
             self._metrics[at].earlier_sent += self._runs[at].figures_so_far()["sent"]
             self._runs[at] = self._run(at)

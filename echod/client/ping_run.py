@@ -64,7 +64,7 @@ class PingRun:
         if arguments.opening is not None:
             self._opening = reactor.callLater(arguments.opening, self._not_opened)
         if arguments.deadline is not None:
-            reactor.callLater(arguments.deadline, self._deadline)
+            reactor.callLater(arguments.deadline, self._after_reading, self._deadline)
         kind = Connections if arguments.connect else Conversing
         self._way: Connections | Conversing = kind(
             ProbeContext(
@@ -87,6 +87,10 @@ class PingRun:
         now = self._clock()
         self._report_lost(now)
         self._end(awaited=self._account.awaited(now), code=INTERRUPTED)
+
+    def close(self) -> None:
+        """Close the connection of a run that has ended. Call it if the program continues."""
+        self._way.close()
 
     def summary(self) -> list[str]:
         """The lines of the summary so far."""
@@ -154,7 +158,7 @@ class PingRun:
             self._lose_later()
         if self._account.sent >= self._count and self._schedule is not None:
             self._schedule.stop()
-            self._reactor.callLater(self._account.patience, self._end)
+            self._reactor.callLater(self._account.patience, self._after_reading, self._end)
 
     def _on_result(self, finding: ProbeResult) -> None:
         if self._done:
@@ -192,9 +196,19 @@ class PingRun:
             self._losing = self._reactor.callLater(max(0.0, due - self._clock()) + TICK, self._lose)
 
     def _lose(self) -> None:
+        self._after_reading(self._report_lost_ones)
+
+    def _report_lost_ones(self) -> None:
         if not self._done:
             self._report_lost(self._clock())
             self._lose_later()
+
+    def _after_reading(self, call: Callable[[], None]) -> None:
+        """Call after one turn of the reactor, which reads the replies that the kernel has.
+
+        If this process was stopped, its timers and replies are late together. The timers are called first.
+        """
+        self._reactor.callLater(0, call)
 
     def _report_lost(self, now: float, error: str = "") -> None:
         """Report each probe that is lost by now. `error` is its reason if an error message has told it."""

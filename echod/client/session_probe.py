@@ -60,6 +60,10 @@ class Conversing:
             self._say(self._session.ask())
         self._dialogue.flush()
 
+    def close(self) -> None:
+        """End the session; a connection is reset."""
+        self._dialogue.close()
+
     def _begin(self, peer: Peer, say: Say) -> Session:
         datagram = self._address.shape.keeps_messages
         self._peer = peer

@@ -430,6 +430,16 @@ def test_no_service_to_connect_to():
     assert lines[-1] == "1 tried, 0 connected, 1 lost (100%)"
 
 
+@pytest.mark.parametrize("words", [("--connect", "tcp://"), ("--connect", "tls://"), ("-M", "probe", "udp://")])
+def test_an_interface_that_does_not_exist_is_one_line(words):
+    *options, scheme = words
+    url = f"{scheme}[fe80::1%none]:7"
+    says = f"echoctl: {url}: interface none does not exist (ENODEV)\n"
+    [line] = ping("--json", *options, url, code=1, says=says)
+    found = json.loads(line)
+    assert (found["sent"], found["error"]) == (0, says.removeprefix("echoctl: ").rstrip())
+
+
 def test_every_address_of_a_name_is_tried_to_connect_to(daemon):
     url = daemon.url("echo", "tcp").replace("127.0.0.1", "localhost")
     assert ping("--connect", "-q", "-c", "2", "-i", "50ms", url)[1] == "2 tried, 2 connected, 0 lost (0%)"
@@ -519,6 +529,15 @@ def test_the_quit_key_prints_the_figures_and_continues(daemon):
             assert process.wait(SECONDS) == 130
         finally:
             process.kill()
+
+
+def test_a_bug_ends_ping_with_its_traceback_and_the_summary(daemon):
+    program = "import sys; from echod.client import ping_run; from echod.client.main import main;"
+    program += "ping_run.PingRun._end_if_settled = lambda _run: 1 / 0; sys.exit(main(sys.argv[1:]))"
+    ended = run(ECHOCTL[0], "-c", program, "ping", daemon.url("echo", "udp"))
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(b"ZeroDivisionError: division by zero\n\n")
+    assert b"\n1 sent, 1 received, " in ended.stdout
 
 
 def test_a_reset_is_one_line_followed_by_the_summary():

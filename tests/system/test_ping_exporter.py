@@ -85,6 +85,23 @@ def test_a_target_that_ends_is_measured_again():
         assert metric(metrics, "echoctl_ping_probes_sent_total") >= sent
 
 
+def receive_all(connection: socket.socket) -> None:
+    """Receive until the peer closes."""
+    while connection.recv(1_048_576):
+        pass
+
+
+def test_the_connection_of_a_run_that_ended_early_is_closed():
+    """A peer that does not read ends the run. Otherwise each run would leave its connection with its pending probes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with exporter("-s", "16MiB", url), listening.accept()[0] as first, listening.accept()[0]:
+            first.settimeout(SECONDS)
+            with pytest.raises(ConnectionResetError):
+                receive_all(first)
+
+
 def test_other_requests_get_an_error_and_a_slow_one_is_closed_by_itself():
     with exporter("udp://127.0.0.1:9") as (_, _, url):
         for path, method, code in (("x", "GET", 404), ("metrics", "POST", 405), ("", "GET", 200)):
