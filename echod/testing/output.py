@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 import time
@@ -17,11 +18,12 @@ class DaemonError(AssertionError):
 
 
 class Output:
-    """The lines of a pipe."""
+    """The lines of a pipe. Its owner may close it while the thread reads: the thread has a descriptor of its own."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self.raw: list[bytes] = []  #: the lines so far, without line feeds
         self._pipe = pipe
+        self._own = open(os.dup(pipe.fileno()), "rb")  # noqa: SIM115 - for the thread, which closes it
         self._changed = threading.Condition()
         self._open = True
         self._thread = threading.Thread(target=self._read, name="output of echod", daemon=True)
@@ -57,17 +59,13 @@ class Output:
                 self._changed.wait(left)
 
     def close(self, seconds: float = SECONDS) -> None:
-        """Wait for the end of the pipe, and close it.
-
-        If a process that is still running has the other end, the pipe stays open: a close would wait for the thread.
-        """
+        """Wait for the end of the pipe, and close it."""
         self._thread.join(seconds)
-        if not self._thread.is_alive():
-            self._pipe.close()
+        self._pipe.close()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError):  # EIO is the end of a terminal
-            for line in self._pipe:
+        with contextlib.suppress(OSError), self._own:  # EIO is the end of a terminal
+            for line in self._own:
                 with self._changed:
                     self.raw.append(line.removesuffix(b"\n"))
                     self._changed.notify_all()

@@ -31,3 +31,16 @@ def test_a_close_does_not_wait_for_another_process_that_has_the_pipe():
     os.close(write)
     output.close()
     assert output.has_ended
+
+
+def test_the_owner_may_close_the_pipe_before_the_writer_exits():
+    read, write = os.pipe()
+    with open(read, "rb") as pipe:
+        output = Output(pipe)
+        os.write(write, b"one\n")
+        output.wait_for("one")
+    os.write(write, b"two\n")
+    os.close(write)
+    output.wait_for("two")
+    output.close()
+    assert output.raw == [b"one", b"two"]
