@@ -147,7 +147,9 @@ def _faults(command: Parser) -> None:
         default=[],
         help="set a fault, such as delay=200ms; KEY= ends it (docs/FAULTS.md lists the keys)",
     )
-    command.add_argument("--clear", action="store_true", help="end all other faults")
+    command.add_argument(
+        "--clear", action="store_true", help="end all other faults, and begin the random numbers again"
+    )
     command.add_argument("--script", metavar="FILE", type=file_name, help="faults over time: a TOML file with steps")
     daemon_options.admin(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")

@@ -26,7 +26,7 @@ _EXPECTED: Final = {
     "Invalid value": "text in quotes, a number, true, false, or an array of such values",
     "Cannot overwrite a value": "each key once",
 }
-"""What was expected, for errors of tomllib that do not say so."""
+"""The expected text, for errors of tomllib without it."""
 _IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # backups of editors and package managers
 
 

@@ -66,17 +66,26 @@ class FaultControl:
         }
 
     def change(self, change: FaultChange, done: Callable[[Sequence[str]], None]) -> None:
-        """As ServiceFaults."""
+        """As ServiceFaults. With `clear`, equal faults begin their numbers again: they end first, and then begin."""
+        ends_first = False
+
+        def wanted(service: ServiceConfig) -> Faults | None:
+            nonlocal ends_first
+            faults = self._faults(service, change)
+            ends_first = change.clear and not ends_first and faults is not None and faults == service.faults
+            return NO_FAULTS if ends_first else faults
 
         def changed() -> Configuration:
             configuration = self._daemon.configuration
             services = tuple(
-                replace(one, faults=self._faults(one, change)) if one.name == self._name else one
-                for one in configuration.services
+                replace(one, faults=wanted(one)) if one.name == self._name else one for one in configuration.services
             )
             return replace(configuration, services=services)
 
         def tell(errors: Sequence[str]) -> None:
+            if ends_first and not errors:
+                self._daemon.reloads.change(changed, tell)
+                return
             if not errors:
                 ours = next((one for one in self._daemon.configuration.services if one.name == self._name), None)
                 faults = ours.faults if ours is not None and ours.faults is not None else NO_FAULTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,28 @@ def test_a_reload_restores_the_faults_of_the_configuration():
 
 
 SCRIPT = '[[step]]\nfor = "100ms"\ntruncate = "1"\n[[step]]\nsilent = true\n'
+
+
+def test_equal_faults_continue_their_numbers_unless_they_are_cleared_first():
+    values = ("close-after=2", "first=1", "seed=7")
+
+    def is_closed(daemon: Daemon) -> bool:
+        """Whether the fault applies to a new connection: only to the first one since the numbers began."""
+        with connect(daemon) as client:
+            client.sendall(b"hello")
+            client.shutdown(socket.SHUT_WR)
+            return client.makefile("rb").read() == b"he"
+
+    with Daemon(ADMIN + FAULTY + 'close-after = "2"\nfirst = 1\nseed = 7\n') as daemon:
+        assert [is_closed(daemon), is_closed(daemon)] == [True, False]
+        assert faults(daemon, *values)["faults"] == {"seed": "7", "close-after": '"2"', "first": "1"}
+        assert not is_closed(daemon)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for("reloaded")
+        assert not is_closed(daemon)
+        assert faults(daemon, "--clear", *values)["faults"] == {"seed": "7", "close-after": '"2"', "first": "1"}
+        assert [is_closed(daemon), is_closed(daemon)] == [True, False]
+        assert daemon.log().count("faults are now: seed = 7, ") == 2
 
 
 def test_a_script_changes_faults_over_time(tmp_path: Path):
