@@ -60,6 +60,12 @@ def test_echod_does_not_import_the_requirements_left_out():
             assert not tops & {IMPORTED_AS.get(name, name) for name in LEFT_OUT}, path
 
 
+def test_the_description_of_the_debian_package_fits_a_terminal():
+    """Lintian, which `make deb` runs at the end, refuses longer lines."""
+    control = (TOP / "debian" / "control").read_text("utf-8")
+    assert [line for line in control.splitlines() if len(line) > 80] == []
+
+
 def test_the_packages_have_the_version_of_the_code():
     changelog = (TOP / "debian" / "changelog").read_text("utf-8")
     assert changelog.startswith(f"echod ({VERSION}) ")
