@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,19 @@ from echod.config.loading import load
 from echod.services.registry import kinds
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 
+
+def shipped_programs(folder: Path) -> dict[str, str]:
+    """The programs of the lessons, by name. In a checkout, the learner's own files beside them are left out."""
+    with suppress(FileNotFoundError):  # git is not installed
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, check=False, capture_output=True, text=True)
+        names = listed.stdout.split("\0")[:-1]
+        if listed.returncode == 0 and names:
+            return {name: (folder / name).read_text("utf-8") for name in names if (folder / name).exists()}
+    return {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.suffix in (".py", ".toml")}
+
+
 DOCS = TOP / "docs"
-PROGRAMS = {
-    path.name: path.read_text("utf-8")
-    for path in (TOP / "examples" / "lessons").iterdir()
-    if path.suffix in (".py", ".toml")
-}
+PROGRAMS = shipped_programs(TOP / "examples" / "lessons")
 SHIPPED = (TOP / "etc" / "echod.toml").read_text("utf-8")
 NAMES = (
     *("socket", "stream-and-datagram", "life-of-a-connection", "many-clients", "half-close"),
@@ -149,6 +157,17 @@ def test_the_commands_of_a_page_print_what_the_page_has(shell, request):
         if command.startswith("unshare ") and not has_namespaces():
             continue  # user namespaces are not permitted, or iproute2 is not installed
         shell.type(command, output)
+
+
+def test_files_that_a_learner_has_written_are_no_programs_of_the_pages(tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    for name in ("shipped.py", "my_client.py"):
+        (tmp_path / name).write_text(name)
+    assert shipped_programs(tmp_path).keys() == {"shipped.py", "my_client.py"}
+    for words in (("init", "--quiet"), ("add", "shipped.py")):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    assert shipped_programs(tmp_path) == {"shipped.py": "shipped.py"}
 
 
 def test_the_pages_have_each_program_as_it_is_once_and_run_it():

@@ -165,8 +165,7 @@ EXERCISE: Final = Exercise(
         "Write a TLS client. Its arguments are a port, and a file with the certificate of an authority. It connects to"
         " 127.0.0.1, and expects the name localhost. It sends a message, prints the text of the reply, and closes. Your"
         " program runs three times: the second server has a certificate for another name, the third one by another"
-        " authority."
-        " Both must be refused.",
+        " authority. Both must be refused.",
         "编写一个 TLS 客户端。它的参数是一个端口和一个文件，文件里是签发机构的证书。它连接 127.0.0.1，"
         "期望的名字是 localhost；发送一条消息，打印回复的文本，然后关闭。您的程序会运行三次："
         "第二个服务器的证书属于另一个名字，第三个服务器的证书由另一个机构签发。这两个都必须拒绝。",
