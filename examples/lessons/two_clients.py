@@ -5,7 +5,7 @@ import sys
 
 server = ("127.0.0.1", int(sys.argv[1]))
 first = socket.create_connection(server)
-second = socket.create_connection(server, timeout=1)
+second = socket.create_connection(server, timeout=3)
 second.sendall(b"hello")
 
 try:

@@ -1,5 +1,6 @@
 """`echod.testing.twisted_daemon`: a daemon on the reactor of a test, which leaves nothing behind."""
 
+import gc
 import os
 import socket
 import ssl
@@ -24,6 +25,7 @@ ALL = ("echo=tcp://127.0.0.1:0", "echo=udp://127.0.0.1:0", "echo=tls://127.0.0.1
 
 def opened():
     """The open descriptors of this process, and the threads that write logs."""
+    gc.collect()  # what other tests have left
     return sorted(os.listdir("/proc/self/fd")), {one.name for one in threading.enumerate() if one.name == "output"}
 
 

@@ -143,7 +143,7 @@ def test_another_user_is_refused():
         asking = (
             "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
             "with socket.socket(socket.AF_UNIX) as client:\n"
-            "    client.settimeout(20); client.connect(sys.argv[1])\n"
+            "    client.settimeout(60); client.connect(sys.argv[1])\n"
             "    client.sendall(b'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n"
             "    print(client.recv(12).decode())\n"
         )

@@ -31,7 +31,7 @@ with socket.socket(socket.AF_UNIX) as listening:
     for _ in range(int(sys.argv[2])):
         client, _ = listening.accept()
         with client:
-            client.settimeout(20)
+            client.settimeout(60)
             print(len(client.recv(4096)), flush=True)
 """
 

@@ -13,7 +13,8 @@ from tests.contract.matrix import PLANES, data, exactly, fill, rest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, eventually, run
 
 ECHO = ["echo=tcp://127.0.0.1:0"]
-SLOW = '[daemon]\ndrain = "60s"\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+# No other test uses this address, so the port is not used when the daemon has closed it.
+SLOW = '[daemon]\ndrain = "60s"\n[services.echo]\nlisten = ["tcp://127.0.0.41:0"]\n'
 
 
 def connected(daemon: Daemon) -> socket.socket:

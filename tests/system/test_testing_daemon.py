@@ -26,6 +26,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+OWN = "echo=tcp://127.0.0.42:0"  #: no other test uses this address, and can get its port during a restart
+
+
 def exchanged(address, text=b"hello"):
     """The reply of an echo service."""
     with socket.create_connection(address, SECONDS) as client:
@@ -116,7 +119,7 @@ def test_an_http_client_chooses_its_fault():
 
 
 def test_a_restart_has_the_same_ports_and_begins_again():
-    with Daemon("echo=tcp://127.0.0.1:0", "echo=udp://127.0.0.1:0", timeout=SECONDS) as daemon:
+    with Daemon(OWN, OWN.replace("tcp", "udp"), timeout=SECONDS) as daemon:
         urls = [one.url for one in daemon.listeners]
         exchanged(daemon.address)
         assert daemon.stop() == 0
@@ -146,7 +149,7 @@ def test_a_stop_ends_the_connections_that_clients_keep():
 
 
 def test_a_killed_daemon_can_be_restarted():
-    with Daemon("echo=tcp://127.0.0.1:0", timeout=SECONDS) as daemon:
+    with Daemon(OWN, timeout=SECONDS) as daemon:
         with socket.create_connection(daemon.address, SECONDS) as client:
             client.sendall(b"x")
             assert client.recv(9) == b"x"
@@ -214,7 +217,7 @@ def test_addresses_that_are_not_kind_and_url_are_refused_at_once():
 
 
 def test_faults_change_while_it_runs_also_for_open_connections_and_over_a_restart():
-    with Daemon("echo=tcp://127.0.0.1:0", "upper=tcp://127.0.0.1:0", timeout=SECONDS) as daemon:
+    with Daemon(OWN, OWN.replace("echo", "upper"), timeout=SECONDS) as daemon:
         with socket.create_connection(daemon.address, SECONDS) as client:
             client.sendall(b"one")
             assert client.recv(9) == b"one"
@@ -312,6 +315,7 @@ def test_no_descriptor_and_no_process_is_left():
     def descriptors():
         return sorted(os.listdir("/proc/self/fd"))
 
+    gc.collect()  # what other tests have left
     before = descriptors()
     with ExitStack() as stack:
         pids = [stack.enter_context(Daemon("echo=tcp://127.0.0.1:0", timeout=SECONDS)).pid for _ in range(2)]

@@ -32,7 +32,7 @@ ALERT = bytes.fromhex("15 0301 0002 020a")
 NOW = datetime.now(UTC)
 CONFIG = """
 [daemon]
-drain = "5s"
+drain = "30s"
 [admin]
 listen = ["unix://{dir}/admin.sock?mode=0600"]
 [services.echo]
@@ -41,7 +41,7 @@ listen = ["tls://127.0.0.1:0"]
 certificate = "cert.pem"
 key = "key.pem"
 [services.echo.limits]
-handshake = "2s"
+handshake = "1m"
 """
 OTHERS = """
 [services.whoami]
@@ -187,7 +187,7 @@ def test_open_connections_continue_when_a_reload_replaces_the_listener(plane):
                 client.tls.write(b"in two parts")
                 cut[number] = client._outgoing.read()
                 client.socket.sendall(cut[number][:9])
-        server.write(('handshake = "2s"', 'buffer = "32KiB"'))
+        server.write(('handshake = "1m"', 'buffer = "32KiB"'))
         assert server.reload()["changed"] == 1
         server.write(('buffer = "32KiB"', 'buffer = "48KiB"'))
         assert server.reload()["changed"] == 1
@@ -342,25 +342,26 @@ def hello() -> bytes:
     return sent.read()
 
 
-def test_half_handshakes_end_at_the_deadline_whatever_trickles_in(server):
+def test_half_handshakes_end_at_the_deadline_whatever_trickles_in():
     """Clients that are silent, that send one byte after the other, and that send a whole hello and nothing more."""
-    before = server.closed("handshake")
-    clients = [server.plain() for _ in range(30)]
-    waiting, sent = set(clients), 0
-    for client in clients[20:]:
-        client.sendall(hello())
-    while waiting:
-        for client in select.select(waiting, [], [], 0.02)[0]:
-            try:
-                if not client.recv(65_536):
+    with Server(CONFIG.replace('"1m"', '"2s"')) as server:
+        clients = [server.plain() for _ in range(30)]
+        waiting, sent = set(clients), 0
+        for client in clients[20:]:
+            with suppress(OSError):  # its time may be over already
+                client.sendall(hello())
+        while waiting:
+            for client in select.select(waiting, [], [], 0.02)[0]:
+                try:
+                    if not client.recv(65_536):
+                        waiting.remove(client)
+                except ConnectionResetError:
                     waiting.remove(client)
-            except ConnectionResetError:
-                waiting.remove(client)
-        for client in waiting.intersection(clients[10:20]):
-            with suppress(OSError):
-                client.sendall(hello()[sent : sent + 1])
-        sent = min(sent + 1, 200)
-    assert eventually(lambda: server.closed("handshake") - before == len(clients))
+            for client in waiting.intersection(clients[10:20]):
+                with suppress(OSError):
+                    client.sendall(hello()[sent : sent + 1])
+            sent = min(sent + 1, 200)
+        assert eventually(lambda: server.closed("handshake") == len(clients))
 
 
 def test_a_client_that_ignores_close_notify_is_closed(server):
@@ -394,7 +395,7 @@ def test_bytes_after_close_notify_do_no_harm(server, after):
     client.socket.shutdown(socket.SHUT_WR)
     assert rest(client) == b"hello"
     assert not client.truncated
-    assert eventually(lambda: server.closed("done") == before + 1)
+    assert eventually(lambda: server.closed("done") > before)
 
 
 def test_a_wrong_record_gets_an_alert(server):
@@ -406,7 +407,7 @@ def test_a_wrong_record_gets_an_alert(server):
     with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
         client.recv(10)
     client.close()
-    assert eventually(lambda: server.closed("protocol") == before + 1)
+    assert eventually(lambda: server.closed("protocol") > before)
 
 
 PR_SET_MDWE = 65  # <linux/prctl.h>, Linux 6.3

@@ -156,7 +156,8 @@ def test_a_worker_that_hangs_is_replaced_and_delays_no_connection():
 
 
 def test_workers_end_with_their_parent_and_drain_before():
-    with Daemon(configuration(drain="60s"), bugs=True) as daemon, connected(daemon) as client:
+    config = configuration(drain="60s").replace("127.0.0.1:0", f"127.0.0.1:{free_port()}")
+    with Daemon(config, bugs=True) as daemon, connected(daemon) as client:
         assert echoed(client)
         assert eventually(lambda: has_a_spare(daemon))
         *workers, _spare = everyone = children(daemon.process.pid)

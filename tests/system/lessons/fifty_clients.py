@@ -10,8 +10,8 @@ right = []
 
 
 def client(number):
-    with socket.create_connection(address, timeout=10) as connection:
-        together.wait(10)
+    with socket.create_connection(address, timeout=60) as connection:
+        together.wait(60)
         for turn in range(5):
             message = f"client {number}, turn {turn}"
             connection.sendall(message.encode("utf-8"))

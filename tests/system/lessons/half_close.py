@@ -5,7 +5,7 @@ import sys
 
 address = sys.argv[1], int(sys.argv[2])
 
-client = socket.create_connection(address, timeout=10)
+client = socket.create_connection(address, timeout=60)
 sent = sys.stdin.buffer.read()
 client.sendall(sent)
 client.shutdown(socket.SHUT_WR)

@@ -6,7 +6,7 @@ import sys
 host, port, message = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-client.settimeout(10)
+client.settimeout(60)
 client.connect((host, port))
 client.send(message.encode("utf-8"))
 

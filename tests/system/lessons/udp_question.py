@@ -6,7 +6,7 @@ import sys
 address = sys.argv[1], int(sys.argv[2])
 
 client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-client.settimeout(10)
+client.settimeout(60)
 
 for line in sys.stdin:
     client.sendto(line.strip().encode("utf-8"), address)
