@@ -47,10 +47,6 @@ class Sequence(Drawing):
         self.text(self._right + 8, self._y, right, kind)
         self._y += LINE
 
-    def skip(self, pixels: float = LINE) -> None:
-        """Leave room."""
-        self._y += pixels
-
     def _message(self, start: float, end: float, text: str, kind: Kind, lost: bool, dashed: bool) -> None:
         middle, y = (start + end) / 2, self._y + 4
         self.text(middle, y - 3, text, kind, "middle")

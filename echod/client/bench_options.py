@@ -30,7 +30,6 @@ LARGEST_DATAGRAM: Final = 65_507  #: maximum payload of a UDP datagram over IPv4
 LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 LARGEST_PACKET: Final = 200_000
 """Bytes of a message on a Unix seqpacket socket: the send buffer that the kernel grants by default holds it."""
-FORMATS: Final = ("json", "json_lines", "csv")  #: options whose output is for programs
 IN_MEMORY: Final = 1024 * 1024 * 1024  #: bytes of all messages in flight, at most
 
 

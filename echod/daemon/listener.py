@@ -29,6 +29,7 @@ from echod.transports.layers.http_answer import Resource
 from echod.transports.proxied_datagrams import ProxiedDatagrams
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import StreamPort
+from echod.transports.transport import ListeningPort
 from echod.transports.udp import UDPPort
 from echod.transports.url_path_port import Door, PathPort, SharedSocket
 
@@ -60,7 +61,7 @@ class Listener:
         scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
-        self.port: Any = HeldPort(bound.close)
+        self.port: ListeningPort = HeldPort(bound.close)
         # Each listener of the admin interface has its own connection slots: TCP clients cannot use up those of Unix.
         self._own_gate: ConnectionGate | None = None
         if self.is_admin:
@@ -96,14 +97,15 @@ class Listener:
             if shared.plane is not None and isinstance(self.port, UDPPort):
                 self.port = udp_port(shared.plane, self.port)
 
-    def _port(self, factory: ServiceFactory, running: RunningService) -> Any:
+    def _port(self, factory: ServiceFactory, running: RunningService) -> ListeningPort:
         """The port of a socket with connections. A shared socket has one port for each path."""
         bound, shared, config = self.bound, self._shared, running.config
-        listen, opened = bound.transport.listen, bound.socket
+        listen: Callable[..., ListeningPort] = bound.transport.listen
+        opened = bound.socket
         if not isinstance(opened, SharedSocket):
             return listen(shared.reactor, opened, bound.address, factory, shared.reserve, bound.close)
 
-        def open_door(door: Door) -> Any:
+        def open_door(door: Door) -> ListeningPort:
             return listen(shared.reactor, opened.socket, bound.address, door, shared.reserve, lambda: None)
 
         gate = shared.state.connection_gate(

@@ -12,7 +12,7 @@ from typing import Final
 
 from echod.tls.client_hello import TLS12
 
-HANDSHAKE, ALERT, CHANGE_CIPHER_SPEC = 22, 21, 20  #: types of records
+HANDSHAKE, ALERT = 22, 21  #: types of records
 SERVER_HELLO: Final = 2
 RENEGOTIATION_INFO: Final = 0xFF01
 GREASE: Final = 0x0A0A  #: a reserved number that no client knows (RFC 8701)

@@ -111,7 +111,7 @@ class Connections(Transport):
         factory: ServiceFactory,
         reserve: SpareDescriptor,
         close: Callable[[], None],
-    ) -> Any:
+    ) -> ListeningPort:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
         port = self.port(reactor, bound, factory, reserve, close)
         port.backlog = int(address.options.get("backlog", BACKLOG))
@@ -148,7 +148,7 @@ class Datagram(Transport):
     @abstractmethod
     def listen(
         self, reactor: Any, bound: Any, address: Address, protocol: ServiceDatagrams, close: Callable[[], None]
-    ) -> Any:
+    ) -> ListeningPort:
         """The port that serves a bound socket after `startListening`; it calls `close` at the end."""
 
     @abstractmethod

@@ -59,7 +59,8 @@ class UnixConnections(Connections):
 
     def listen(self, reactor: Any, bound: Any, address: Address, *rest: Any) -> UnixPort:
         """The port that serves a listening socket, as `Connections.listen`. It knows the path."""
-        port: UnixPort = super().listen(reactor, bound, address, *rest)
+        port = super().listen(reactor, bound, address, *rest)
+        assert isinstance(port, UnixPort), "the port of every Unix transport of connections"
         if not address.path.startswith("@"):
             port.path = address.system_path
         return port

@@ -37,7 +37,7 @@ class FaultLayer(Layer):
     """The faults of one connection; `clock` has callLater and seconds."""
 
     __slots__ = (
-        "_below_stuck", "_clock", "_close_due", "_closing", "_corruption", "_dropped", "_fates", "_injection", "_kept",
+        "_clock", "_close_due", "_closing", "_corruption", "_dropped", "_fates", "_injection", "_kept",
         "_linger", "_messages", "_most", "_never_reads", "_output", "_over", "_paused", "_reported", "_stuck",
         "_timers", "_wants_end", "_writes", "sent",
     )  # fmt: skip
@@ -51,7 +51,7 @@ class FaultLayer(Layer):
         self._messages = False
         self._kept: tuple[bytes, bool | None] | None = None  # a reordered message
         self._most = 1 << 62  # unsent bytes above which the level above is stuck
-        self._stuck = self._below_stuck = False
+        self._stuck = False
         self._paused = self._never_reads = False
         self._over = False  # a fault has ended the output
         self._wants_end = self._closing = False  # the level above has finished; it has closed
