@@ -22,7 +22,7 @@ def open_standard_streams() -> None:
         except OSError:
             os.open("/dev/null", os.O_RDWR)  # open(2) returns the lowest free number: this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115 - it stays open
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", closefd=False))
 
 
 @contextmanager

@@ -95,10 +95,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """For `make fuzz`: only the properties, with many more examples of each, also if a test sets the number."""
     if config.getoption("--hypothesis-profile") != "fuzz":
         return
-    properties = [item for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)]
+    properties = [
+        item for item in items if isinstance(item, pytest.Function) and getattr(item.obj, "is_hypothesis_test", False)
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in properties])
     items[:] = properties
-    for test in {getattr(item.obj, "__func__", item.obj) for item in properties}:  # type: ignore[attr-defined]
+    for test in {getattr(item.obj, "__func__", item.obj) for item in properties}:
         own = getattr(test, "_hypothesis_internal_use_settings", None)  # a profile does not change @settings
         if own is not None and own.max_examples != settings().max_examples:
             test._hypothesis_internal_use_settings = settings(own, max_examples=TIMES * own.max_examples)

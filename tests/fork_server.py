@@ -49,7 +49,7 @@ class Popen(subprocess.Popen[Any]):
         super().__init__(args, **options)
 
     def _execute_child(self, *given: Any) -> None:
-        execute: Callable[..., None] = super()._execute_child  # type: ignore[misc]
+        execute: Callable[..., None] = super()._execute_child  # type: ignore[misc]  # private, not in typeshed
         found = inspect.signature(execute).bind(*given).arguments
         pipes = [found[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
         standard = [number if end == -1 else end for number, end in enumerate((pipes[0], pipes[3], pipes[5]))]
@@ -66,7 +66,7 @@ class Popen(subprocess.Popen[Any]):
             return
         self.pid = _server().fork(message, [*standard, *inherited])
         self._child_created = True
-        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]  # the same
 
 
 def _early(environ: Mapping[str, str]) -> dict[str, str]:
@@ -154,9 +154,8 @@ def _become(request: dict[str, Any]) -> Callable[[], int | None]:
     sys.orig_argv[:] = request["words"]
     sys.argv[:] = ["-c", *request["words"][5:]]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        was = getattr(sys, name)
-        mode = "w" if number else "r"
-        stream = open(number, mode, 1 if number == 2 else -1, was.encoding, was.errors, closefd=False)  # noqa: SIM115 - it stays open
+        was, buffering = getattr(sys, name), 1 if number == 2 else -1
+        stream = os.fdopen(number, "w" if number else "r", buffering, was.encoding, was.errors, closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     module, _, function = request["main"].partition(":")
@@ -172,7 +171,7 @@ def _run(main: Callable[[], int | None]) -> None:
         code = end.code
     if code is not None and not isinstance(code, int):
         sys.exit(code)
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # private; waits for threads
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()

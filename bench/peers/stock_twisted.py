@@ -10,7 +10,7 @@ endpoint `haproxy:`.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint, serverFromString
@@ -87,14 +87,14 @@ def web_socket_site() -> Site:
     return Site(root)
 
 
-async def serve(reactor: object, host: str, port: str, *words: str) -> None:
+async def serve(reactor: Any, host: str, port: str, *words: str) -> None:
     factory = EchoFactory(Upper if "upper" in words else Echo)
     if "websocket" in words:
         await TCP4ServerEndpoint(reactor, int(port), interface=host).listen(web_socket_site())
     elif "proxy" in words:
         await serverFromString(reactor, f"haproxy:tcp:{port}:interface={host}").listen(factory)
     elif "udp" in words:
-        reactor.listenUDP(int(port), EchoUDP(), interface=host)  # type: ignore[attr-defined]
+        reactor.listenUDP(int(port), EchoUDP(), interface=host)
     elif "tls" in words:
         from twisted.internet.ssl import PrivateCertificate  # it needs pyOpenSSL
 

@@ -45,10 +45,10 @@ class EnglishAndChinese(SearchEnglish):
     lang = "en-zh"
     js_splitter_code = _SPLITTER
 
-    def split(self, input: str) -> list[str]:  # noqa: A002 - the name that Sphinx gives it
+    def split(self, text: str, /) -> list[str]:
         """The words of a text. A Han character is also a word of its own."""
         words: list[str] = []
-        for run in _RUNS.findall(input):
+        for run in _RUNS.findall(text):
             if re.match(rf"[{_HAN}]", run):
                 words += [*run, *(run[at : at + 2] for at in range(len(run) - 1))]
             else:

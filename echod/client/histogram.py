@@ -41,10 +41,8 @@ class Histogram:
         bucket = nanoseconds if shift <= 0 else (shift << self._bits - 1) + (nanoseconds >> shift)
         self._counts[bucket] += count
         self.total += count
-        if nanoseconds > self.maximum:  # noqa: PLR1730 - max() takes longer than all of the above
-            self.maximum = nanoseconds
-        if nanoseconds < self.minimum:  # noqa: PLR1730 - min() as well
-            self.minimum = nanoseconds
+        if not self.minimum <= nanoseconds <= self.maximum:  # min() and max() take longer than all of the above
+            self.minimum, self.maximum = min(self.minimum, nanoseconds), max(self.maximum, nanoseconds)
 
     def merge(self, other: Histogram) -> None:
         """Add all values of another histogram. Raises ValueError if it has another number of digits."""

@@ -13,6 +13,7 @@ from echod.daemon.running_service import DaemonContext, RunningService
 from echod.faults.injector import Count, Injection
 from echod.faults.settings import TlsFault, WebSocketFault
 from echod.gate.access import Access, packed_address
+from echod.socket_names import Inet
 from echod.transports.layers.http_answer import Resource
 from echod.transports.layers.layer_interface import Build, Facts, Layer, MakeLayer
 from echod.transports.layers.proxy import Proxy
@@ -81,8 +82,8 @@ def injection_of(running: RunningService, count: Count, facts: Facts, layer: str
         return None
     if facts.injection is None or facts.injection.injector is not injector:
         host = b""
-        with suppress(AttributeError, ValueError):  # a Unix peer, or one of an endpoint string
-            host = packed_address(facts.remote.host)  # type: ignore[union-attr] # suppressed above
+        with suppress(ValueError):  # the peer of an endpoint string may have a name instead of an address
+            host = packed_address(facts.remote.host) if isinstance(facts.remote, Inet) else b""
         facts.injection = injector.connection(host, count)
     if text and (chosen := running.service.chosen_faults(layer, text)) is not None:
         facts.injection.choose(chosen)

@@ -42,6 +42,6 @@ def _option_of_twistd(name: str, *, is_long: bool) -> str:
     """The option of twistd with this long name or this letter, or ""."""
     from twisted.scripts import twistd
 
-    theirs = twistd.ServerOptions()  # type: ignore[attr-defined]  # its own, for this system
+    theirs = twistd.ServerOptions()  # type: ignore[attr-defined]  # twistd defines it for each system
     long = name if is_long else theirs.synonyms.get(name, "")
     return next((f"--{long}{value}" for flag, value in ((long, ""), (f"{long}=", "=…")) if flag in theirs.longOpt), "")

@@ -36,7 +36,7 @@ class PrintingService(Service):
     def __init__(self, service: Service, how: Show) -> None:
         super().__init__(service.options, service.context)
         self.kind = service.kind  # type: ignore[misc]  # of this wrapper only
-        self.conversational = service.conversational  # type: ignore[misc]
+        self.conversational = service.conversational  # type: ignore[misc]  # the same
         self._service = service
         self._how: Show = how
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from echod.escaping import escaped, system_error
 from echod.small_files import Unsuitable, read_whole
@@ -241,7 +242,7 @@ def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
     try:
         found = x509.load_pem_x509_certificates(content)
         for one in found:
-            one.extensions  # noqa: B018 - parsed on access
+            _ = one.extensions  # parsed on access
     except MALFORMED as error:
         raise CertificateError(f"{_shown(file)}: the certificate is damaged: {escaped(str(error))}") from error
     return found
@@ -265,11 +266,8 @@ def _private_key(file: Path, secret: bytes) -> Any:
         raise CertificateError(f"{_shown(file)}: the key {problem}: {escaped(str(error))}") from error
 
 
-def _public(key: object) -> bytes:
-    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]  # every kind of key has it
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return encoded
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _read(file: Path) -> bytes:

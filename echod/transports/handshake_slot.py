@@ -76,7 +76,7 @@ class Entrance(Layer):
     def detach(self) -> Detached:
         """As StreamSocket. The layers no longer refer to each other, so they need no garbage collection."""
         detached: Detached = self.below.detach()
-        self.receiver = self.build = None  # type: ignore[assignment]  # neither is used again
+        del self.receiver, self.build
         return detached
 
     def lost(self, reason: Exception) -> None:

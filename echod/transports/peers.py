@@ -16,7 +16,7 @@ def socket_address(address: IAddress) -> SocketAddress:
     host = getattr(address, "host", None)
     if host is None:
         return unix_name(getattr(address, "name", None))
-    return inet(scoped(host, getattr(address, "scopeID", 0)), address.port)  # type: ignore[attr-defined]  # an IAddress
+    return inet(scoped(host, getattr(address, "scopeID", 0)), getattr(address, "port", 0))
 
 
 def facts_of(transport: Any) -> Facts:

@@ -155,7 +155,7 @@ class StreamSocket:
         self._watcher.watch(self, 0)
         self._watcher.forget(self)
         self._retry.forget(self)
-        self._gone, self.receiver = ConnectionDone(), None  # type: ignore[assignment]
+        self._gone, self.receiver = ConnectionDone(), None  # type: ignore[assignment]  # no call after this
         unsent = b"".join((self._data[self._offset :], *self._queue))
         self._data, self._queue = b"", []
         return Detached(self.socket, unsent=unsent)

@@ -8,6 +8,7 @@ gives Twisted one piece at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -204,6 +205,6 @@ def dial(endpoint: IStreamClientEndpoint, build: Callable[[], Receiver], clock: 
     """Connect to an endpoint, and begin the receiver that `build` makes. Fails as the endpoint does."""
     factory = Factory()
     factory.noisy = False
-    factory.buildProtocol = lambda _address: TwistedSocket(build, clock)  # type: ignore[assignment, method-assign]
+    factory.protocol = partial(TwistedSocket, build, clock)
     connected: Deferred[Any] = endpoint.connect(factory)
     return connected

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,7 +110,7 @@ class StreamClient:
                 client.settimeout(PATIENCE)
                 self._history.count("connections")
                 if not self._exchange(client):
-                    if not eventually(lambda: self._history.explained(f"{host}:{port}", began), EXPLAINED):  # noqa: B023 - called at once
+                    if not eventually(partial(self._history.explained, f"{host}:{port}", began), EXPLAINED):
                         lasted = f"{time.monotonic() - began - EXPLAINED:.1f} s, {self._ended}"
                         self._history.fail(f"connection of port {port} ended without a kill of its worker: {lasted}")
                     self._history.count("connections that ended with a worker")

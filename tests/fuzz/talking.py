@@ -140,8 +140,7 @@ def _joining() -> Attempt:
             stranger = place not in protocol.peers
             packed = ipaddress.ip_address(host).packed
             if protocol.admits(said, packed, port):
-                protocol.handle(said, Peer("udp", HERE, inet(host, port)), PLAIN, packed, place,
-                               lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
+                protocol.handle(said, Peer("udp", HERE, inet(host, port)), PLAIN, packed, place, sent.append)
             assert len(protocol.peers) == protocol.counters.open <= limits.connections
             if host in HERE_TOO:  # any datagram lets it join, and it may have left again
                 continue

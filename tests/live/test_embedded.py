@@ -91,6 +91,26 @@ class Client(Protocol):
             self.answer.errback(reason)
 
 
+class SilentClient(Client):
+    """Sends nothing, and does not shut down sending."""
+
+    def connectionMade(self) -> None:
+        pass
+
+
+class BoundedClient(Client):
+    """Calls `enough` after the first MiB."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.enough: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if sum(map(len, self.pieces)) > MIB and not self.enough.called:
+            self.enough.callback(None)
+
+
 async def ask(endpoint: Any, asked: bytes) -> bytes:
     client = await bounded(connectProtocol(endpoint, Client(asked)))
     answer: bytes = await bounded(client.answer)
@@ -190,8 +210,7 @@ async def test_datagrams_on_a_port_of_twisted():
 async def test_a_silent_client_is_closed_after_its_time_limit():
     factory = ServiceFactory(Upper(), limits=Limits(idle=0.2))
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
-    client = Client(b"")
-    client.connectionMade = lambda: None  # type: ignore[method-assign]
+    client = SilentClient(b"")
     await bounded(connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), client))
     assert await bounded(client.answer) == b""
     await port.stopListening()
@@ -316,17 +335,9 @@ async def test_our_client_and_our_server_in_one_program():
 async def test_a_client_that_leaves_an_endless_reply_leaves_no_resource():
     factory = ServiceFactory(Chargen())
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
-    client = Client(b"")
-    enough: Deferred[None] = Deferred()
-
-    def received(piece: bytes) -> None:
-        client.pieces.append(piece)
-        if sum(map(len, client.pieces)) > MIB and not enough.called:
-            enough.callback(None)
-
-    client.dataReceived = received  # type: ignore[assignment, method-assign]
+    client = BoundedClient()
     await bounded(connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), client))
-    await bounded(enough)
+    await bounded(client.enough)
     client.answer.addErrback(lambda failure: None)
     client.transport.abortConnection()
     await bounded(client.answer)

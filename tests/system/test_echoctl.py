@@ -254,7 +254,7 @@ def test_talk_prints_each_reply_when_it_arrives(daemon):
         for number in range(3):
             process.stdin.write(f"line {number}\n".encode())
             process.stdin.flush()
-            assert select.select([process.stdout], [], [], SECONDS)[0]  # type: ignore[type-var]
+            assert select.select([process.stdout.fileno()], [], [], SECONDS)[0]
             assert os.read(process.stdout.fileno(), 100) == f"LINE {number}\n".encode()
 
 

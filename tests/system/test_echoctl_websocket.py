@@ -135,7 +135,7 @@ def server(*then: bytes, accept: bool = True) -> Iterator[str]:
                 while b"\r\n\r\n" not in head:
                     head += client.recv(4096)
                 if accept:
-                    key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)[1].decode()  # type: ignore[index]
+                    key = re.search(rb"Sec-WebSocket-Key: (\S+)", head).group(1).decode()
                     client.sendall(
                         b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept_key(key).encode()

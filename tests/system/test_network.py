@@ -143,7 +143,7 @@ listen = ["udp://[{address}]:0"]
 show = "text"
 """
     with Daemon(config) as daemon:
-        ports = [int(re.search(r":(\d+)$", url)[1]) for _, url in daemon.urls]  # type: ignore[index]
+        ports = [int(re.search(r":(\d+)$", url).group(1)) for _, url in daemon.urls]
         assert served(address, ports[0])
         scope = socket.if_nametoindex(address.partition("%")[2])
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:

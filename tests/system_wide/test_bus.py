@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -115,6 +116,11 @@ def meet(one: Member, other: Member) -> None:
         assert eventually(reaches), (one.lines(), other.lines())
 
 
+def has_fifty_lines(member: Member) -> bool:
+    """Whether a member has read the lines of the five other members."""
+    return sum(": line " in line for line in member.lines()) == 50
+
+
 @pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
 def test_one_room_over_two_daemons(workers: int) -> None:
     """Names are unique, private texts and lines reach all in one order, and a new member sees the same history."""
@@ -124,7 +130,7 @@ def test_one_room_over_two_daemons(workers: int) -> None:
         for number in range(60):
             members[number % 6].say(f"line {number}")
         for member in members:
-            assert eventually(lambda: sum(": line " in line for line in member.lines()) == 50), member.lines()  # noqa: B023
+            assert eventually(partial(has_fifty_lines, member)), member.lines()
         order = [line for line in members[0].lines() if ": line " in line]
         for member in members[1:]:
             theirs = [line for line in member.lines() if ": line " in line]
@@ -180,6 +186,11 @@ def recovery(redis: RedisServer, how: str) -> None:
         redis.send_signal(signal.SIGCONT)
 
 
+def have_read(line: str, count: int, *members: Member) -> bool:
+    """Whether each member has read a line this many times."""
+    return all(member.lines().count(line) == count for member in members)
+
+
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 @pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
 def test_members_talk_on_without_the_broker_and_read_nothing_twice(how: str, workers: int) -> None:
@@ -191,7 +202,7 @@ def test_members_talk_on_without_the_broker_and_read_nothing_twice(how: str, wor
             number = 0
             outage(redis, how)
             apart = f"{APART}: only members of this one read you"
-            while not a.lines().count(apart) == turn + 1 == c.lines().count(apart):
+            while not have_read(apart, turn + 1, a, c):
                 number += 1
                 a.say(f"line {turn}.{number}")
                 with socket.create_connection(first.inet("echo", "tcp"), SECONDS) as echo:  # nothing delays others
@@ -199,11 +210,11 @@ def test_members_talk_on_without_the_broker_and_read_nothing_twice(how: str, wor
                     assert exactly(echo, 5) == b"hello"
                 time.sleep(0.02)
             a.say(f"local {turn}")
-            assert eventually(lambda: b.has(f"a: local {turn}"))  # noqa: B023
+            assert eventually(partial(b.has, f"a: local {turn}"))
             if how == "stopped":
                 time.sleep(1.0)  # longer than it takes to notice: the commands wait in the server's socket
             recovery(redis, how)
-            assert eventually(lambda: a.lines().count(AGAIN) == turn + 1 == c.lines().count(AGAIN)), (  # noqa: B023
+            assert eventually(partial(have_read, AGAIN, turn + 1, a, c)), (
                 a.lines(),
                 c.lines(),
                 first.log(),

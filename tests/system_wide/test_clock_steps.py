@@ -16,7 +16,7 @@ import pytest
 from tests.chaos.network import Lacking
 from tests.chaos.process_stops import clock_of
 from tests.contract.matrix import PLANES, data, exactly
-from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, Place, eventually, run
 from tests.fastpath.clients import connect
 
 pytestmark = pytest.mark.needs_tools
@@ -76,9 +76,9 @@ def daemon_of(clock: Clock, plane: str, drain: str = "1s") -> Daemon:
     return Daemon(CONFIG.replace("PLANE", plane).replace("DRAIN", drain), command=(*clock.words, *ECHOD))
 
 
-def stuck(place: object) -> socket.socket:
+def stuck(place: Place) -> socket.socket:
     """A client that sends and never reads, until the server accepts no more."""
-    client = connect(place, narrow=True)  # type: ignore[arg-type]
+    client = connect(place, narrow=True)
     client.setblocking(False)
     sent, quiet = 0, False
     while not quiet:

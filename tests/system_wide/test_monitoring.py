@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         quiet = subprocess.DEVNULL
         with subprocess.Popen(words, cwd=folder, stdin=quiet, stdout=quiet, stderr=quiet) as process:
             try:
-                assert eventually(lambda: bool(asked(port, "rate(echod_sent_bytes_total[1m])")), 60)
+                assert eventually(lambda: has_values(port, "rate(echod_sent_bytes_total[1m])"), 60)
                 yield port
             finally:
                 process.terminate()
@@ -118,6 +119,10 @@ def asked(port: int, query: str) -> Any:
         return []
 
 
+def has_values(port: int, query: str) -> bool:
+    return bool(asked(port, query))
+
+
 def test_every_panel_has_values(prometheus):
     """Each query as Grafana sends it, its variables replaced."""
     values = {"$job": "echod", "$instance": ".*", "$service": ".*", "$__rate_interval": "1m"}
@@ -126,7 +131,7 @@ def test_every_panel_has_values(prometheus):
             continue
         for name, value in values.items():
             query = query.replace(name, value)
-        assert eventually(lambda query=query: bool(asked(prometheus, query)), 20), query  # type: ignore[misc]
+        assert eventually(partial(has_values, prometheus, query), 20), query
 
 
 def test_prometheus_evaluates_every_rule_without_an_alert(prometheus):

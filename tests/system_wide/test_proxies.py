@@ -96,8 +96,7 @@ def running(words: Sequence[str | Path], *ports: int) -> Iterator[subprocess.Pop
     """A proxy in the foreground, when it accepts on these ports."""
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment()) as process:
         try:
-            for port in ports:
-                assert eventually(lambda port=port: process.poll() is not None or accepts(port))  # type: ignore[misc]
+            assert eventually(lambda: process.poll() is not None or all(map(accepts, ports)))
             assert process.poll() is None
             yield process
         finally:

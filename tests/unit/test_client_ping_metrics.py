@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -27,8 +28,8 @@ def target() -> TargetMetrics:
     return TargetMetrics("udp://127.0.0.1:7", 2, Silent())
 
 
-def received(one: TargetMetrics, seconds: float, kind: ReplyClass = ReplyClass.RECEIVED, **more: object) -> None:
-    one.reply(ProbeResult(kind, 1, 64, seconds, **more), "127.0.0.1:7", connecting=False)  # type: ignore[arg-type]
+def received(one: TargetMetrics, seconds: float, kind: ReplyClass = ReplyClass.RECEIVED, **more: Any) -> None:
+    one.reply(ProbeResult(kind, 1, 64, seconds, **more), "127.0.0.1:7", connecting=False)
 
 
 def lost(one: TargetMetrics, count: int) -> None:

@@ -39,7 +39,7 @@ class Odd:
 
 @dataclass(frozen=True)
 class Unknown:
-    thing: "Nowhere" = None  # type: ignore[name-defined] # noqa: F821
+    thing: "Nowhere" = None  # type: ignore[name-defined] # noqa: F821 - it must not exist
 
 
 def kind_with(options):

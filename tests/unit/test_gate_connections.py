@@ -2,6 +2,7 @@
 
 from collections import Counter
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +18,9 @@ EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
 UNIX = b""
 
 
-def gate(access: Access = EVERYBODY, clock: Clock | None = None, **limits: object) -> ConnectionGate:
+def gate(access: Access = EVERYBODY, clock: Clock | None = None, **limits: Any) -> ConnectionGate:
     """A gate that admits all hosts, within these limits."""
-    return ConnectionGate(access, Limits(**limits), (clock or Clock()).seconds)  # type: ignore[arg-type]
+    return ConnectionGate(access, Limits(**limits), (clock or Clock()).seconds)
 
 
 def admit(to: ConnectionGate, host: str, *, loopback: bool = False) -> Refusal | None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.model import CLOSE, NOTHING, Peer
+from echod.model import CLOSE, NOTHING, Peer, Service
 from echod.services.discard import Discard
 from echod.socket_names import Inet
 
@@ -24,4 +24,5 @@ class Discarding(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(st.binary())
     def test_a_datagram_gets_no_reply(self, datagram: bytes) -> None:
-        self.assertIsNone(Discard().answer(datagram, PEER))  # type: ignore[func-returns-value]
+        service: Service = Discard()
+        self.assertIsNone(service.answer(datagram, PEER))

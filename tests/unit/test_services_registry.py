@@ -105,7 +105,7 @@ class Kinds(SynchronousTestCase):
     def plugin(self, name: str, what: object, value: str = "another_package:Kind") -> EntryPoint:
         """An entry point of a package that is there for the length of a test."""
         module = ModuleType("another_package")
-        module.Kind = what  # type: ignore[attr-defined]
+        vars(module)["Kind"] = what
         self.patch(sys, "modules", {**sys.modules, "another_package": module})
         return EntryPoint(name, value, GROUP)
 

@@ -20,7 +20,7 @@ def test_the_path_of_a_unix_socket(url, path):
     listener = Listener("echo", "echo", url)
     assert (listener.is_path, listener.path) == (True, path)
     with pytest.raises(LookupError, match=r"has no host and port; expected \.path"):
-        listener.address  # noqa: B018
+        _ = listener.address
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_address_of_another_socket(url, address):
     listener = Listener("echo", "echo", url)
     assert (listener.is_path, listener.address) == (False, address)
     with pytest.raises(LookupError, match=r"is not a Unix socket; expected \.address"):
-        listener.path  # noqa: B018
+        _ = listener.path
 
 
 def test_a_url_without_a_port_is_an_error():

@@ -9,7 +9,7 @@ from echod.testing.output import DaemonError, Output
 
 def test_a_line_is_found_before_and_after_it_is_waited_for():
     read, write = os.pipe()
-    output = Output(open(read, "rb"))  # noqa: SIM115 - the output closes it
+    output = Output(os.fdopen(read, "rb"))
     with open(write, "wb", buffering=0) as pipe:
         pipe.write(b"one\ntwo \xff\n")
         assert output.wait_for(r"t(w)o")[1] == "w"
@@ -25,7 +25,7 @@ def test_a_line_is_found_before_and_after_it_is_waited_for():
 
 def test_a_close_does_not_wait_for_another_process_that_has_the_pipe():
     read, write = os.pipe()
-    output = Output(open(read, "rb"))  # noqa: SIM115
+    output = Output(os.fdopen(read, "rb"))
     output.close(0)
     assert not output.has_ended
     os.close(write)

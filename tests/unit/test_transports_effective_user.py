@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_a_socket_that_replaces_ours_keeps_its_owner(folder: Path, kind: socket.
         roots.chmod(0o600)
 
         class Attacked(socket.socket):
-            def bind(self, path: str) -> None:  # type: ignore[override]
+            def bind(self, path: Any, /) -> None:
                 super().bind(path)
                 os.rename(path, f"{path}.away")
                 os.rename(roots, path)

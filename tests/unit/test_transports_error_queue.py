@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -100,10 +100,10 @@ class Noted(SessionDatagrams):
 @pytest.fixture
 def port():
     """The port of a chat, without a running reactor."""
-    bound, reactor = bound_to(*HOSTS[0]), Reactor()
+    bound, reactor = bound_to(*HOSTS[0]), cast(Any, Reactor())
     protocol = Noted(Chat())
     protocol.gone = []
-    found = udp.UDPPort(reactor, bound, protocol, bound.close)  # type: ignore[arg-type]
+    found = udp.UDPPort(reactor, bound, protocol, bound.close)
     ask_for_errors(bound, True)
     found.connected = 1
     yield found

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -119,8 +120,8 @@ def test_a_symbolic_link_that_replaces_the_socket_is_not_followed(tmp_path, kind
     victim.chmod(0o640)
 
     class Swapped(socket.socket):
-        def bind(self, name: object, /) -> None:
-            super().bind(name)  # type: ignore[arg-type]
+        def bind(self, name: Any, /) -> None:
+            super().bind(name)
             os.unlink(str(name))
             os.symlink(victim, str(name))
 

@@ -12,6 +12,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Close
 from websockets.http11 import Response
 from websockets.streams import StreamReader
+from websockets.typing import Origin, Subprotocol
 from websockets.uri import WebSocketURI
 
 from echod.address import Address
@@ -54,9 +55,9 @@ class WebSocketClient(WebSocket):
         host = address.host.partition("%")[0]  # a scope is meaningful on this machine only (RFC 6874 4)
         self._negotiation = ClientProtocol(
             WebSocketURI(secure, host, address.port, path, quote(address.query, safe=QUERY), None, None),
-            origin=origin,  # type: ignore[arg-type]  # Origin and Subprotocol are NewTypes of str
+            origin=None if origin is None else Origin(origin),
             extensions=[ClientPerMessageDeflateFactory()] if compression else None,
-            subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
+            subprotocols=list(map(Subprotocol, subprotocols)) or None,
         )
         self._request = self._negotiation.connect()
         for name, _ in headers:

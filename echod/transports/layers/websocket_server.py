@@ -19,6 +19,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.http11 import Request as Head
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
+from websockets.typing import Subprotocol
 
 from echod.escaping import clipped
 from echod.gate.total_buffer import Watermark
@@ -129,7 +130,7 @@ class WebSocketServer(WebSocket):
         deflate = [_deflate()] if resource.compression else []
         negotiation = ServerProtocol(
             extensions=deflate,
-            subprotocols=resource.subprotocols,  # type: ignore[arg-type]  # Subprotocol is a NewType of str
+            subprotocols=[Subprotocol(one) for one in resource.subprotocols],
             select_subprotocol=_select_subprotocol,
         )
         try:

@@ -36,9 +36,9 @@ class Chat(basic.LineReceiver):
 
 if __name__ == "__main__":
     log.startLogging(sys.stderr)
-    factory = protocol.Factory()
+    factory = protocol.ServerFactory()
     factory.protocol = Chat
-    reactor.listenTCP(int(sys.argv[2]), factory, interface=sys.argv[1])  # type: ignore[arg-type]
+    reactor.listenTCP(int(sys.argv[2]), factory, interface=sys.argv[1])
     if len(sys.argv) > 3:
         echo = protocol.ServerFactory()
         echo.protocol = wire.Echo

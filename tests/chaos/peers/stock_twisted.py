@@ -8,10 +8,14 @@ closes each after one word. With `unix` it also serves a path, and with `adopt` 
 
 import socket
 import sys
+from typing import Any
 
-from twisted.internet import protocol, reactor
+from twisted.internet import protocol
+from twisted.internet import reactor as installed
 from twisted.protocols import policies
 from twisted.python import log
+
+reactor: Any = installed
 
 
 class Echo(protocol.Protocol):
@@ -50,13 +54,13 @@ class EchoUDP(protocol.DatagramProtocol):
 if __name__ == "__main__":
     log.startLogging(sys.stderr)
     host, port = sys.argv[1], int(sys.argv[2])
-    factory = protocol.Factory()
+    factory = protocol.ServerFactory()
     mode = sys.argv[3] if sys.argv[3:] else ""
     factory.protocol = {"idle": Timing, "log": Logging, "ack": Ack}.get(mode, Echo)
     if mode == "unix":
-        reactor.listenUNIX(sys.argv[4], factory, mode=int(sys.argv[5], 8))  # type: ignore[attr-defined]
+        reactor.listenUNIX(sys.argv[4], factory, mode=int(sys.argv[5], 8))
     elif mode == "adopt":
-        reactor.adoptStreamPort(int(sys.argv[4]), socket.AF_UNIX, factory)  # type: ignore[attr-defined]
-    reactor.listenTCP(port, factory, interface=host)  # type: ignore[arg-type]
-    reactor.listenUDP(port, EchoUDP(), interface=host)  # type: ignore[attr-defined]
+        reactor.adoptStreamPort(int(sys.argv[4]), socket.AF_UNIX, factory)
+    reactor.listenTCP(port, factory, interface=host)
+    reactor.listenUDP(port, EchoUDP(), interface=host)
     reactor.run()
