@@ -60,9 +60,7 @@ class PingRun:
         self._done = False
         self._awaited = 0
         self._losing: Any = None  # the timer that checks for lost probes
-        self._opening: Any = None  # the timer for name lookup and connecting
-        if arguments.opening is not None:
-            self._opening = reactor.callLater(arguments.opening, self._not_opened)
+        self._is_opening = True  # name lookup and connecting are not complete
         if arguments.deadline is not None:
             reactor.callLater(arguments.deadline, self._after_reading, self._deadline)
         kind = Connections if arguments.connect else Conversing
@@ -71,6 +69,8 @@ class PingRun:
                 reactor, arguments, self._account, clock, self._opened, self._on_result, self._over, self._refused
             )
         )
+        if arguments.opening is not None:  # its time starts after the imports of TLS and of layers, which are slow
+            reactor.callLater(0, reactor.callLater, arguments.opening, self._after_reading, self._not_opened)
 
     @property
     def label(self) -> str:
@@ -115,13 +115,13 @@ class PingRun:
         return None if local is None else escaped(str(local))
 
     def _opened(self) -> None:
-        if self._opening is not None and self._opening.active():
-            self._opening.cancel()
+        self._is_opening = False
         self._reactor.callLater(0, self._start)
 
     def _not_opened(self) -> None:
-        waited = duration_text(self._arguments.opening)
-        self._over(Failed(f"{self._label}: no reply within {waited} (ETIMEDOUT)"))
+        if self._is_opening:
+            waited = duration_text(self._arguments.opening)
+            self._over(Failed(f"{self._label}: no reply within {waited} (ETIMEDOUT)"))
 
     def _start(self) -> None:
         if self._done:

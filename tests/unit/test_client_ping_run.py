@@ -8,7 +8,9 @@ import time
 import pytest
 from twisted.internet.epollreactor import EPollReactor
 
+from echod.client import ping_run
 from echod.client.command_definitions import parser
+from echod.client.connect_probe import Connections
 from echod.client.ping_output import Silent
 from echod.client.ping_run import PingRun
 from tests.fastpath.reactors import reactor_of, turn_until
@@ -37,3 +39,22 @@ def test_replies_are_read_before_probes_are_lost(words):
         found = run.figures()
         run.close()
     assert (found["sent"], found["received"], found["late"], codes) == (1, 1, 0, [0])
+
+
+def test_slow_imports_do_not_count_as_connecting(monkeypatch):
+    class Slow(Connections):
+        def __init__(self, setup):
+            time.sleep(0.2)
+            super().__init__(setup)
+
+    monkeypatch.setattr(ping_run, "Connections", Slow)
+    with reactor_of(EPollReactor) as reactor, socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        [arguments] = parser().parse_args(["ping", "--connect", "-c", "1", "-W", "100ms", url]).targets
+        arguments.picture = arguments.percentiles = arguments.hmac_key = None
+        codes: list[int] = []
+        run = PingRun(reactor, arguments, Silent(), codes.append)
+        turn_until(reactor, lambda: codes)
+        assert (run.figures()["sent"], run.failed) == (1, None)
+        listening.accept()[0].close()
+        turn_until(reactor, lambda: not {*reactor.getReaders()} - {*reactor._internalReaders})
