@@ -1,10 +1,14 @@
 """The phases of a load, with flows in memory: nothing waits for an unrelated timer, and every flow is used in turn."""
 
 import math
+import socket
+import time
 from collections.abc import Sequence
+from select import EPOLLIN
 from types import SimpleNamespace
 from typing import Any
 
+from echod.client.load.epoll_loop import EpollLoop
 from echod.client.load.load_run import LoadRun, Phase
 from echod.client.load.pacing import SECOND, Pace
 from echod.client.load.pattern import Pattern
@@ -64,23 +68,28 @@ class Echoing:
         self.left, self.is_open = True, False
 
 
+def load_of(loop: Any, events: list[str], depth: int, pace: Pace, warm_up: float = 0.0) -> LoadRun:
+    """A load on a loop, or on the part of it that a load uses, that notes its events."""
+    return LoadRun(
+        loop,
+        Pattern(),
+        (64,),
+        depth,
+        pace,
+        patience=5,
+        warm_up=warm_up,
+        begun=lambda: events.append("begun"),
+        measuring=lambda: events.append("measuring"),
+        reported=events.append,
+        over=lambda: events.append("over"),
+    )
+
+
 class Lab:
     def __init__(self, flows: int = 1, depth: int = 1, warm_up: float = 0.0, **pace: Any) -> None:
         self.loop, self.events = Clockwork(), list[str]()
         paced = Pace(pace.get("rate"), pace.get("count"), pace.get("seconds"))
-        self.load: Any = LoadRun(
-            self.loop,  # type: ignore[arg-type]  # the part of it that a load uses
-            Pattern(),
-            (64,),
-            depth,
-            paced,
-            patience=5,
-            warm_up=warm_up,
-            begun=lambda: self.events.append("begun"),
-            measuring=lambda: self.events.append("measuring"),
-            reported=self.events.append,
-            over=lambda: self.events.append("over"),
-        )
+        self.load: Any = load_of(self.loop, self.events, depth, paced, warm_up)
         self.load.dialer = SimpleNamespace(address=SimpleNamespace(shape=Shape.STREAM))
         self.flows = [Echoing(self.load, number) for number in range(flows)]
         self.load.flows += self.flows
@@ -88,9 +97,10 @@ class Lab:
         self.loop.turn()
 
     def sweep(self) -> None:
-        """The last timer that was set."""
-        _, call, arguments = self.loop.later.pop()
-        call(*arguments)
+        """The last timer that was set, and the one that it sets."""
+        for _ in range(2):
+            _, call, arguments = self.loop.later.pop()
+            call(*arguments)
         self.loop.turn()
 
     @property
@@ -204,3 +214,40 @@ def test_connections_are_opened_in_waves_after_the_first() -> None:
     load.opened(slow[1])
     lab.loop.turn()
     assert len(opened) == 66
+
+
+def test_replies_are_read_before_messages_are_lost() -> None:
+    """The process was stopped: a sweep is due, and a reply has arrived."""
+    loop, events = EpollLoop(), list[str]()
+    ours, theirs = socket.socketpair()
+
+    class Replied:
+        watched = 0
+
+        def fileno(self) -> int:
+            return ours.fileno()
+
+        def doRead(self) -> None:
+            ours.recv(1)
+            events.append("read")
+
+        def connectionLost(self, _reason: object) -> None:
+            ours.close()
+
+    class Checked(Echoing):
+        def check(self, now: int, patience: int) -> None:
+            events.append("check")
+            loop.stop()
+
+    load = load_of(loop, events, 1, Pace(None, 1, None))
+    load.flows.append(Checked(load, 0))
+    reply: Any = Replied()
+    loop.join(reply)
+    loop.watch(reply, EPOLLIN)
+    load.start()
+    theirs.send(b"!")
+    time.sleep(0.3)  # the longest pause between two sweeps is shorter
+    loop.run()
+    loop.close()
+    theirs.close()
+    assert [event for event in events if event in ("read", "check")] == ["read", "check"]

@@ -98,7 +98,7 @@ class LoadRun:
         """Open the connections. Sending begins when each of them was opened or has failed."""
         self._unopened.extend(self.flows)
         self._open_next()  # one alone: it finds the address that replies
-        self._loop.callLater(self._sweep_interval, self._sweep)
+        self._sweep_later()
 
     def interrupt(self) -> None:
         """End now. Messages without a reply are awaited, not lost."""
@@ -119,11 +119,6 @@ class LoadRun:
     def usage(self) -> Usage:
         """The use of the processor while measuring so far."""
         return usage() - self._usage if self.phase is Phase.MEASURING else self.used
-
-    @property
-    def open_flows(self) -> int:
-        """How many flows have a connection."""
-        return sum(flow.is_open for flow in self.flows)
 
     # for flows: echod.client.load.flow.Load
 
@@ -293,7 +288,7 @@ class LoadRun:
         self._await_end(perf_counter_ns() + round((QUIET if datagrams else 2 * LINGER) * SECOND))
 
     def _await_end(self, until: int) -> None:
-        if self.open_flows and perf_counter_ns() < until:
+        if any(flow.is_open for flow in self.flows) and perf_counter_ns() < until:
             self._loop.callLater(CHECK, self._await_end, until)
         else:
             self._finish()
@@ -326,9 +321,10 @@ class LoadRun:
         replied = self._replied or counts.received or counts.wrong or counts.late
         return self._sends and not self._end and not replied and counts.lost >= UNANSWERED * len(self.flows)
 
-    @property
-    def _sweep_interval(self) -> float:
-        return min(max(self._patience / SECOND / 10, 0.001), 0.25)
+    def _sweep_later(self) -> None:
+        """Sweep after a pause and another round of the loop, which reads replies that are as late as its timers."""
+        pause = min(max(self._patience / SECOND / 10, 0.001), 0.25)
+        self._loop.callLater(pause, self._loop.callLater, 0, self._sweep)
 
     def _sweep(self) -> None:
         """Fail messages that have waited too long. End if no reply ever arrives, or no connection can be opened."""
@@ -347,4 +343,4 @@ class LoadRun:
             self.error = self.error or f"no connection could be opened for {GIVE_UP:g} s"
             self._finish()
             return
-        self._loop.callLater(self._sweep_interval, self._sweep)
+        self._sweep_later()
