@@ -20,7 +20,7 @@ from echod.gate.connections import client_of
 from echod.gate.limits import Limits
 from echod.gate.total_buffer import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
-from echod.in_place import InPlaceReplies
+from echod.in_place_replies import InPlaceReplies
 from echod.membership import Membership
 from echod.shape import Shape
 from echod.socket_names import SocketAddress, UnixName

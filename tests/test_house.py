@@ -35,16 +35,16 @@ MAY_IMPORT = {
     "address_options": "",
     "address": "address_options socket_names shape escaping transports.registry",
     "membership": "",
-    "in_place": "",
-    "model": "faults.settings gate in_place membership socket_names shape escaping transports.registry",
+    "in_place_replies": "",
+    "model": "faults.settings gate in_place_replies membership socket_names shape escaping transports.registry",
     "gate": "",
     "faults": "config.errors config.units config.value_types escaping gate shape transports.registry",
     "event_catalogue": "",
     "events": "address event_catalogue gate model escaping",
     "tls": "escaping small_files",
-    "measurement": "in_place",
-    "services": "bus.bus_interface config.units faults gate in_place measurement membership model shape socket_names"
-    " small_files escaping http tls",
+    "measurement": "in_place_replies",
+    "services": "bus.bus_interface config.units faults gate in_place_replies measurement membership model shape"
+    " socket_names small_files escaping http tls",
     "http": "gate model escaping",
     "bus": "escaping gate",
     "shared_memory": "events faults gate membership model",
@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
     " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
     "transports": "address address_options events faults gate model socket_names peercred shape tls escaping",
-    "fastpath": "address events gate in_place model socket_names escaping transports",
+    "fastpath": "address events gate in_place_replies model socket_names escaping transports",
     "telemetry": "address event_catalogue events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
@@ -73,7 +73,7 @@ MAY_IMPORT = {
 
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "startup_heap", "lineedit", "socket_names"),
-    *("shape", "address_options", "address", "membership", "in_place", "model", "gate", "faults"),
+    *("shape", "address_options", "address", "membership", "in_place_replies", "model", "gate", "faults"),
     *("event_catalogue", "events", "measurement", "services", "shared_memory", "config", "pages", "tls", "small_files"),
     *("peercred", "runtime_dir"),
 }

@@ -23,7 +23,7 @@ from echod.fastpath.sockaddr import is_mapped, python_name
 from echod.fastpath.stamped_batch import StampedBatch
 from echod.fastpath.udp_lane import UDPLane, is_batched
 from echod.gate.datagrams import is_many
-from echod.in_place import InPlaceReplies
+from echod.in_place_replies import InPlaceReplies
 from echod.transports.udp import UDPPort
 from echod.transports.udp_options import joins
 

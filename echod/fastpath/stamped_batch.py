@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from echod.fastpath import syscalls
 from echod.fastpath.batch import CONTROL, NAME, ROOM, SLOTS, send_slots
-from echod.in_place import Placed
+from echod.in_place_replies import Placed
 
 _HEAD: Final = struct.Struct("QII")  # a cmsghdr: its length with the data, level, type
 _HEADER_32: Final = 16  # a mmsghdr in 32-bit words …

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from echod.in_place import Placed
+from echod.in_place_replies import Placed
 from echod.measurement.clock_quality import ClockQuality
 from echod.measurement.reflector_sessions import ReflectorSessions
 from echod.measurement.stamp import BASE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from echod.escaping import system_error
-from echod.in_place import InPlaceReplies
+from echod.in_place_replies import InPlaceReplies
 from echod.measurement.clock_quality import CachedClockQuality
 from echod.measurement.reflector_sessions import ReflectorSessions
 from echod.measurement.reflector_tokens import ReflectorTokens

@@ -11,7 +11,7 @@ from echod.client.direction_loss import DirectionLoss
 from echod.client.probe_ledger import ProbeLedger, ProbeResult
 from echod.client.stamp_probe import StampProbes
 from echod.client.stamp_session import StampSession
-from echod.in_place import Placed
+from echod.in_place_replies import Placed
 from echod.measurement.clock_quality import CachedClockQuality, ClockQuality
 from echod.measurement.stamp import AUTHENTICATED_BASE, BASE, Authenticated, Request, Unauthenticated
 from echod.measurement.stamp_tlvs import hmac_tlv

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echod.in_place import Placed
+from echod.in_place_replies import Placed
 from echod.measurement.stamp import BASE
 from echod.measurement.stamp_tlvs import CLASS_OF_SERVICE, MOST, class_of_service, has_tlv, tlv, tlvs_of
 from echod.measurement.timestamps import A_SECOND
