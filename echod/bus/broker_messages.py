@@ -40,6 +40,8 @@ from echod.bus.bus_interface import MESSAGE, TOPIC
 VERSION: Final = 1
 _HEAD: Final = struct.Struct("!BBQQIIB")
 LARGEST: Final = _HEAD.size + TOPIC + MESSAGE
+LINKS: Final = 1_000  #: of a topic; further ones are ignored, so that forged ones take no more memory
+NODES: Final = 10_000  #: the same; with the links they fit into one END
 
 
 class Kind(IntEnum):
@@ -104,7 +106,12 @@ def members_decoded(payload: bytes) -> tuple[list[int], dict[int, int]] | None:
         nodes = dict(pairs)
     except (ValueError, TypeError, RecursionError):
         return None
-    if not isinstance(links, list) or not all(_is_number(link, 8) for link in (*links, *nodes.values())):
+    if (
+        not isinstance(links, list)
+        or len(links) > LINKS
+        or len(nodes) > NODES
+        or not all(_is_number(link, 8) for link in (*links, *nodes.values()))
+    ):
         return None
     return (links, nodes) if all(_is_number(node, 4) for node in nodes) else None
 

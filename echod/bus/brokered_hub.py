@@ -144,10 +144,12 @@ class BrokeredHub(LocalHub):
 
     def received(self, data: bytes) -> int:
         """As BrokerClient."""
-        message = wire.decoded(data)
-        if message is None or not self._link:
+        if (message := wire.decoded(data)) is None or not self._link:
             return 1
         self._watch.heard(message.link, self._link, self._reactor.seconds())
+        if message.link == self._link and self.unreturned.is_overtaken(message.sequence):
+            self._cut("it has lost a message")
+            return 1
         if message.kind is wire.Kind.GONE:
             self._gone(message.other)
         elif (shared := self._shared.get(message.topic)) is not None:
@@ -186,21 +188,19 @@ class BrokeredHub(LocalHub):
     def _apply(self, shared: SharedTopic, message: BrokerMessage) -> None:
         """A message of a link that takes part, or READY."""
         kind, link, topic, number = message.kind, message.link, message.topic, message.number
+        is_own = link == self._link
         if kind is wire.Kind.READY:
-            if link not in shared.links:
-                shared.links.append(link)
+            if shared.add_link(link, is_own=is_own):
                 self._notify_together(shared, topic)
             return
         if kind is wire.Kind.GONE:
             self._remove_link(topic, shared, message.other)
             return
-        if link not in shared.links:
-            return
-        if link == self._link and not self.unreturned.returned(message.sequence):
-            return  # it has been delivered already
+        if link not in shared.links or (is_own and not self.unreturned.returned(message.sequence)):
+            return  # it does not take part, or the message has been delivered already
         if kind is wire.Kind.MESSAGE:
-            shared.nodes[number] = link
-            self.send_to_all(topic, Frame(Kind.MESSAGE, number, topic, message.payload))
+            if shared.add_node(number, link, is_own=is_own):
+                self.send_to_all(topic, Frame(Kind.MESSAGE, number, topic, message.payload))
         elif kind is wire.Kind.LEFT and shared.nodes.pop(number, link) == link:
             self.send_to_all(topic, Frame(Kind.LEFT, number, topic))
 

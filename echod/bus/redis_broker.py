@@ -23,7 +23,7 @@ from zope.interface import implementer
 from echod.bus import broker_messages as wire
 from echod.bus.broker_interface import BrokerClient
 from echod.bus.resp import Decoder, ErrorReply, Push, WrongReply, command
-from echod.escaping import escaped, system_error
+from echod.escaping import clipped, escaped, system_error
 from echod.gate.work_budget import WorkBudget
 
 CONNECTED: Final = 5.0  #: seconds for a connection, with TLS
@@ -33,6 +33,8 @@ FIRST: Final = 0.5  #: seconds until the first new attempt …
 LONGEST: Final = 15.0  #: … which doubles with each failure up to this; the delay is random between half and all of it
 QUEUED: Final = 8 << 20  #: bytes that wait to be sent: above this the server reads too slowly
 SLACK: Final = 4096  #: bytes of a reply besides the message
+SHOWN: Final = 200  #: characters of an error of the server that are logged
+RECOGNISED: Final = 8  #: characters at the beginning of a password that are not logged, if the server has cut the rest
 
 WITHOUT_NUMBER: Final[Mapping[type[Exception], int]] = {
     error.ConnectionAborted: errno.ECONNABORTED,
@@ -255,7 +257,7 @@ class RedisConnection(Protocol):
         work = self._broker.work
         try:
             for reply in self._decoder.replies():
-                if not self.is_current:
+                if not self.is_current or self._reason:
                     return
                 work.spend(self._reply(reply))
                 if work.is_used_up:
@@ -274,10 +276,9 @@ class RedisConnection(Protocol):
     def _reply(self, reply: Any) -> int:
         """Process one reply. Returns its cost."""
         if isinstance(reply, ErrorReply):
-            text, login = str(reply), self._broker.login
-            if login is not None:  # a server that does not know HELLO repeats its arguments
-                text = text.replace(login[1], "***")
-            self._fail(f"the server refuses it: {escaped(text)}")
+            login = self._broker.login
+            text = str(reply) if login is None else _without(login[1], str(reply))
+            self._fail(f"the server refuses it: {clipped(text, SHOWN)}")
         elif isinstance(reply, Push) and len(reply) == 3:
             if reply[0] == b"message" and isinstance(reply[2], bytes):
                 return self._broker.received(reply[2])
@@ -295,6 +296,13 @@ class RedisConnection(Protocol):
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
+
+
+def _without(password: str, text: str) -> str:
+    """An error without the password. A server that does not know HELLO repeats its arguments, and cuts long ones."""
+    for size in range(len(password), max(min(len(password), RECOGNISED) - 1, 0), -1):
+        text = text.replace(password[:size], "***")
+    return text
 
 
 def _reason(failure: Failure) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from echod.bus.broker_messages import BrokerMessage
+from echod.bus.broker_messages import LINKS, NODES, BrokerMessage
 from echod.bus.frame_socket import OVERHEAD, WAITING
 
 STATE: Final = 256 * WAITING  #: bytes of the state of a topic
@@ -54,6 +54,20 @@ class SharedTopic:
         self.since.append(message)
         self.since_bytes += size
         return size
+
+    def add_link(self, link: int, *, is_own: bool) -> bool:
+        """Add a link that is READY. False: it is there already, or it is not this hub's and LINKS others are."""
+        if link in self.links or (len(self.links) >= LINKS and not is_own):
+            return False
+        self.links.append(link)
+        return True
+
+    def add_node(self, node: int, link: int, *, is_own: bool) -> bool:
+        """Set the link of a node. False: the node is new and not of this hub, and NODES others are there."""
+        if node not in self.nodes and len(self.nodes) >= NODES and not is_own:
+            return False
+        self.nodes[node] = link
+        return True
 
     def source_for(self, link: int) -> int:
         """The link that answers a JOIN of another one: the first other one; 0: none."""

@@ -28,6 +28,10 @@ class UnreturnedMessages:
         self._count(self._queue.popleft()[2], -1)
         return True
 
+    def is_overtaken(self, sequence: int) -> bool:
+        """Whether a later message than the oldest one has returned: the broker has lost the oldest one."""
+        return bool(self._queue) and 0 < (sequence - self._queue[0][0]) & 0xFFFFFFFF < 0x80000000
+
     def take(self, topic: str) -> list[Frame]:
         """Remove all of a topic, and return them."""
         frames = [frame for _, name, frame in self._queue if name == topic]

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from echod.bus.broker_messages import (
     LARGEST,
+    LINKS,
+    NODES,
     BrokerMessage,
     Kind,
     decoded,
@@ -30,6 +32,15 @@ MESSAGES = st.builds(
 @given(MESSAGES)
 def test_it_is_decoded_as_it_was_sent(message):
     assert decoded(encoded(message)) == message
+
+
+def test_the_most_links_and_nodes_fit_into_one_message():
+    links, nodes = [2**64 - 1 - link for link in range(LINKS)], {2**32 - 1 - node: 2**64 - 1 for node in range(NODES)}
+    members = members_encoded(links, nodes)
+    assert len(members) <= MESSAGE
+    assert members_decoded(members) == (links, nodes)
+    assert members_decoded(members_encoded([*links, 1], nodes)) is None
+    assert members_decoded(members_encoded(links, {**nodes, 1: 1})) is None
 
 
 def test_the_largest_one_fits():

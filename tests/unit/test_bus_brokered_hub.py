@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 from twisted.internet.defer import Deferred
 
-from echod.bus.broker_messages import BrokerMessage, Kind, encoded
+from echod.bus.broker_messages import LINKS, NODES, BrokerMessage, Kind, encoded
 from echod.bus.brokered_hub import TRIES, UNRETURNED, BrokeredHub
 from echod.bus.bus_interface import MESSAGE
 from echod.bus.link_watch import RETURNS, SILENT
@@ -322,6 +322,42 @@ def test_a_broker_that_returns_nothing_is_dropped_at_a_bound(machines):
         made.settle()
     assert not made.clients[0].is_open
     assert len(made.said(0)) == UNRETURNED // size + 2  # all are delivered to the own nodes
+
+
+def test_a_broker_that_loses_a_message_is_dropped(machines):
+    """The sign of life after it returns first. Otherwise every later message of this daemon would wait for it."""
+    made = joined(machines, 1, 1)
+    made.server.paused = True
+    made.say(0, "lost")
+    made.settle()
+    made.server.waiting.clear()
+    made.server.paused = False
+    made.say(0, "next")
+    made.settle()
+    assert not made.clients[0].is_open
+    assert made.said(0) == ["lost", "next"]
+    made.clients[0].open()
+    made.settle()
+    made.wait()
+    made.say(0, "again")
+    made.settle()
+    assert made.said(0)[-1] == made.said(1)[-1] == "again"
+
+
+def test_forged_links_and_nodes_are_bounded(machines):
+    made = joined(machines, 1)
+    hub = made.hubs[0]
+    shared = hub._shared["topic"]
+    for link in range(1, 2 * LINKS):
+        hub.received(encoded(BrokerMessage(Kind.READY, link, topic="topic")))
+    assert len(shared.links) == LINKS
+    before = len(made.said(0))
+    for number in range(2 * NODES):
+        hub.received(encoded(BrokerMessage(Kind.MESSAGE, 1, number=number, topic="topic")))
+    assert len(shared.nodes) == NODES
+    made.say(0, "after")
+    made.settle()
+    assert made.said(0)[before:][-1] == "after"
 
 
 def test_a_node_that_is_behind_gets_the_state_of_another_daemon(machines):

@@ -39,7 +39,7 @@ class Client:
         self.ends.append(reason)
 
 
-def begun() -> tuple[Client, Any, Deferred[Any]]:
+def begun(login: tuple[str, str] | None = None) -> tuple[Client, Any, Deferred[Any]]:
     """A client, the factory of its first connection, and the Deferred of that attempt."""
     clock, client, factories, attempt = Clock(), Client(), [], Deferred[Any]()
 
@@ -47,7 +47,7 @@ def begun() -> tuple[Client, Any, Deferred[Any]]:
         factories.append(factory)
         return attempt
 
-    RedisBroker(clock, connect, "channel", None, "redis://r", WorkBudget(clock.callLater)).start(client)
+    RedisBroker(clock, connect, "channel", login, "redis://r", WorkBudget(clock.callLater)).start(client)
     return client, factories[0], attempt
 
 
@@ -68,6 +68,46 @@ def test_the_end_of_a_connection_is_named_in_the_words_of_the_system(name: str) 
     connection.connectionLost(Failure(ENDS[name][0]))
     assert client.ends == [f"the bus redis://r is disconnected: {ENDS[name][1]}"]
     assert connection._broker.outages == 1
+
+
+def refused(error_reply: bytes, login: tuple[str, str] | None = None) -> list[str]:
+    """The log lines, if the server replies with this error, and then to SUBSCRIBE."""
+    client, factory, attempt = begun(login)
+    connection = factory.buildProtocol(None)
+    connection.makeConnection(StringTransport())
+    attempt.callback(connection)
+    connection.dataReceived(b"-%s\r\n" % error_reply + SUBSCRIBED)
+    connection.connectionLost(Failure(error.ConnectionAborted()))
+    assert client.ends == []
+    return client.said
+
+
+def test_a_refused_login_is_reported_once_also_if_the_server_continues() -> None:
+    assert refused(b"ERR no") == [
+        "the bus redis://r cannot be used: the server refuses it: ERR no; trying again",
+    ]
+
+
+def test_a_long_error_of_the_server_is_cut() -> None:
+    [line] = refused(b"ERR \x1b[2J" + b"y" * 3000)
+    assert "\\x1b[2J" in line
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize(
+    "password", ["p", "passw\u00f6rd", "p" * 200], ids=["short", "not ASCII", "longer than is sent back"]
+)
+def test_no_part_of_the_password_is_logged(password: str) -> None:
+    """A server that does not know HELLO sends back the first 128 bytes of its arguments."""
+    arguments = f"'3' 'AUTH' 'u' '{password}'"[:128]
+    [line] = refused(f"ERR unknown command 'HELLO', with args beginning with: {arguments}".encode(), ("u", password))
+    assert "'u' '***" in line.replace("\\'", "'")
+    assert password[:8] not in line.partition("'u' ")[2]
+
+
+def test_an_empty_password_changes_no_error() -> None:
+    [line] = refused(b"ERR no", ("u", ""))
+    assert "the server refuses it: ERR no;" in line
 
 
 def test_messages_and_outages_are_counted() -> None:
