@@ -8,19 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from echod.escaping import clipped
+from echod.escaping import clipped, counted
+from echod.gate.admin_limits import MOST, AdminLimits
 from echod.http.messages import TEXT, Answer, Handler, Request, Respond, error_answer
 from echod.http.own_host import refusal_of_page
 from echod.http.session import HTTPSession
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
 
-AT_ONCE: Final = 32
-"""Connections of each class of clients. Above it, the connection that has been idle longest is reset; if none is idle,
-the new one. Connections with an endless stream are not among them."""
-STREAMS: Final = 128
-"""Endless streams of each class: pages in browsers, `echoctl events`, consoles. They have their own limit, so that open
-pages do not lock out a metrics scraper."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Places = Literal["owners", "readers", "tcp"]
@@ -58,8 +53,9 @@ class AdminService(Service):
     messages = datagrams = False
     Options = AdminOptions
 
-    def __init__(self, resources: Resources, context: Context | None = None) -> None:
+    def __init__(self, resources: Resources, context: Context | None = None, limits: AdminLimits = MOST) -> None:
         super().__init__(None, context)
+        self._limits = limits
         self._resources = resources
         own_user(), overflow("gid")  # read now: later there may be no descriptor for it, and the result is remembered
         self._sessions: dict[Places, dict[HTTPSession, Say]] = {"owners": {}, "readers": {}, "tcp": {}}  # oldest first
@@ -68,7 +64,7 @@ class AdminService(Service):
         """A connection; if its class has too many, the longest idle one is reset, or the new one if all are busy."""
         held = self._sessions_of(peer)
         others = [one for one in held if not one.is_streaming]
-        if len(others) >= AT_ONCE:
+        if len(others) >= self._limits.at_once:
             idle = next((one for one in others if not one.is_busy), None)
             if idle is None:
                 say(RESET)
@@ -113,9 +109,10 @@ class AdminService(Service):
 
     def _within_streams(self, peer: Peer, answer: Answer) -> Answer:
         """The response, or a refusal if the class of the client has too many streams."""
-        if answer.stream is None or sum(one.is_streaming for one in self._sessions_of(peer)) < STREAMS:
+        most = self._limits.streams
+        if answer.stream is None or sum(one.is_streaming for one in self._sessions_of(peer)) < most:
             return answer
-        return error_answer(503, f"{STREAMS} streams are open already", ("retry-after", "10"))
+        return error_answer(503, f"{counted(most, 'stream is', 'streams are')} open already", ("retry-after", "10"))
 
     def _refusal(self, request: Request) -> Answer | None:
         """The response that refuses this request, or None."""

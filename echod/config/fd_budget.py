@@ -9,6 +9,7 @@ from typing import Final
 from echod.config.errors import ConfigurationError, LocatedError, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Configuration, ServiceConfig
+from echod.gate.admin_limits import admin_limits
 
 APART: Final = 64  #: descriptors for logs, pipes, epoll, Python, and the listeners of INCLUDED addresses
 INCLUDED: Final = 12  #: addresses whose descriptors are part of APART
@@ -23,6 +24,8 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
     listens = (configuration.admin.listen, *(service.listen for service in configuration.services))
     addresses = sum(len(address.each) for listen in listens for address in listen)
     apart = APART + A_LISTENER * max(0, addresses - INCLUDED)
+    if configuration.admin.listen and configuration.daemon.workers == 1:  # with workers, the parent serves no clients
+        apart += admin_limits(hard).connections
     room = hard - apart
     reduced: list[str] = []
     errors: list[LocatedError] = []

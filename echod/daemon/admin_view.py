@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
-from echod.admin.access_control import AT_ONCE, STREAMS, AdminOptions, AdminService
+from echod.admin.access_control import AdminOptions, AdminService
 from echod.admin.largest_connections import Worth, largest
 from echod.admin.operator_sessions import ConsoleService
-from echod.admin.resources import ReloadResult
+from echod.admin.resources import DaemonResources, ReloadResult
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.certificate_watch import described, served_by
@@ -26,6 +27,7 @@ from echod.daemon.running_service import DaemonContext
 from echod.daemon.worker_pool_interface import DaemonBus, WorkerPool
 from echod.events import BY_REASON, Counters, Events
 from echod.faults.parsing import described as faults_described
+from echod.gate.admin_limits import MOST, admin_limits
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
 from echod.services.recording import Recorder
@@ -36,8 +38,8 @@ from echod.telemetry.recent_events import RecentEvents
 from echod.version import VERSION
 
 LIMITS: Final = Limits(
-    connections=3 * (AT_ONCE + STREAMS),
-    per_client=3 * (AT_ONCE + STREAMS),
+    connections=MOST.connections,
+    per_client=MOST.connections,
     new_per_client=UNLIMITED,
     idle=0.0,
     stall=10.0,
@@ -58,6 +60,12 @@ def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
         "admin", AdminService, options, admin.listen, allow=admin.allow, deny=admin.deny, limits=LIMITS
     )
     return (*configuration.services, ours)
+
+
+def admin_service(view: DaemonView, context: Context) -> AdminService:
+    """The admin interface of a daemon, with the limits that the limit of open files permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return AdminService(DaemonResources(view), context, admin_limits(hard))
 
 
 class ViewedDaemon(Protocol):

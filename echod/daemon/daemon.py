@@ -11,10 +11,9 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import ILogObserver
 
-from echod.admin.access_control import AdminService
-from echod.admin.resources import DaemonResources, ReloadResult
+from echod.admin.resources import ReloadResult
 from echod.config.settings import Configuration
-from echod.daemon.admin_view import DaemonView
+from echod.daemon.admin_view import DaemonView, admin_service
 from echod.daemon.assembly import Assembler, Assembly, Replacement, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.bind import Bind, BoundSocket, ListenSpec, grouped, start_warnings
@@ -86,7 +85,7 @@ class Daemon(Service):
         self._shown = ServiceOutput(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = context_of(reactor, self._shown, show_on)
         self.view = DaemonView(self, context)
-        self._admin = AdminService(DaemonResources(self.view), context)
+        self._admin = admin_service(self.view, context)
         self._assembler = Assembler(reactor, bind, partial(log.say, "warn"))
         make_state = make_state if workers is None else workers.make_state
         self.assembly = self._assembler.first(

@@ -330,7 +330,7 @@ def test_defaults_that_shrink_are_reported_as_at_a_start():
     with Reloaded() as daemon:
         hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (164, 164))
-        assert daemon.reload()["notes"] == ["connections reduced to 100, because the limit of open files is 164: echo"]
+        assert daemon.reload()["notes"] == ["connections reduced to 82, because the limit of open files is 164: echo"]
         assert hard > 164
 
 

@@ -7,6 +7,7 @@ import pytest
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import APART, fit
 from echod.config.loading import load
+from echod.gate.admin_limits import admin_limits
 from echod.services.registry import kinds
 
 ECHO = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
@@ -51,3 +52,24 @@ def test_a_configured_limit_must_fit(tmp_path):
         f"{file}:{ECHO.count(chr(10)) + 1}: services.echo.limits.connections: 101 + {fits}; {right}",
         f"{file}:{text.count(chr(10))}: defaults.limits.connections: 102 + {fits}; {right}",
     ]
+
+
+ADMIN = '[admin]\nlisten = ["unix:///run/echod/admin.sock"]\n'
+
+
+@pytest.mark.parametrize("files", [164, 1024, 4096])
+def test_the_connections_of_the_admin_interface_are_not_for_services(files, tmp_path):
+    configuration, _lines = fit(configured(tmp_path, ADMIN + ECHO), files)
+    reserved = admin_limits(files).connections
+    assert 0 < reserved <= files // 8
+    assert configuration.services[0].limits.connections == files - APART - reserved
+    most = files - APART - reserved
+    fits = f"{ADMIN}{ECHO}limits = {{ connections = {most} }}\n"
+    assert fit(configured(tmp_path, fits), files)[1] == []
+    with pytest.raises(ConfigurationError, match=f"expected at most {most}, or a higher limit"):
+        fit(configured(tmp_path, fits.replace(f"= {most} ", f"= {most + 1} ")), files)
+
+
+def test_with_workers_the_parent_serves_the_admin_interface_and_no_clients(tmp_path):
+    configuration, _lines = fit(configured(tmp_path, f"[daemon]\nworkers = 2\n{ADMIN}{ECHO}"), 1024)
+    assert configuration.services[0].limits.connections == 1024 - APART

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from echod.admin.access_control import AT_ONCE, STREAMS, AdminOptions, AdminService
+from echod.admin.access_control import AdminOptions, AdminService
 from echod.admin.resources import MOST_ASKED, DaemonResources, ReloadResult
 from echod.events import Counters
+from echod.gate.admin_limits import MOST, admin_limits
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.http.messages import SLICE, Answer, error_answer, of_json
 from echod.http.session import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
@@ -23,6 +24,7 @@ from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
 from echod.telemetry.recent_events import RecentEvents
 from tests.turns import Turns
 
+AT_ONCE, STREAMS = MOST.at_once, MOST.streams
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
 REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
 
@@ -679,6 +681,19 @@ def test_a_page_of_another_name_is_refused():
     client = Client(service=AdminService(DaemonResources(Known())), peer=REMOTE)
     client.send(b"GET / HTTP/1.1\r\nHost: evil.example\r\nAccept: text/html\r\n\r\n")
     assert client.answers[0][0] == 421
+
+
+def test_few_open_files_allow_few_connections_and_streams():
+    few = admin_limits(164)
+    service = AdminService(DaemonResources(Known()), Context(clock=lambda: 0.0), few)
+    clients = [Client(service=service, peer=REMOTE) for _ in range(10)]
+    assert sum(client.end is End.NOTHING for client in clients) == few.at_once == 3
+    streams = []
+    for _ in range(few.streams + 1):
+        streams.append(Client(service=service, peer=REMOTE))
+        streams[-1].send(asking("/api/events"))
+    assert [b"HTTP/1.1 200 OK" in one.data for one in streams] == [True] * few.streams + [False]
+    assert json.loads(streams[-1].answers[0][1]) == {"error": "3 streams are open already"}
 
 
 def test_streams_are_counted_separately():
