@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from echod.client.lessons import chat_bot, half_close, lossy_datagrams, many_clients, restartable_server
+from echod.client.lessons import chat_bot, half_close, lossy_datagrams, many_clients, request_reply, restartable_server
 from echod.client.lessons.attempt_run import AttemptRun
 from echod.client.lessons.catalogue import EXERCISES
 from echod.client.lessons.program import LINES
@@ -281,6 +281,9 @@ WRONG = {
 
 
 WAITS = {
+    "closes before the reply": (request_reply, "REPLY_AFTER", 3.0),
+    "closes before the reply over TLS": (request_reply, "REPLY_AFTER", 3.0),
+    "closes one connection before the reply": (request_reply, "REPLY_AFTER", 3.0),
     "serves for ever": (restartable_server, "ENDS_WITHIN", 0.3),
     "one client at a time": (many_clients, "WAITS", 3.0),
     "sends all before it reads": (half_close, "STILL", 3.0),

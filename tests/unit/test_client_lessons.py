@@ -17,6 +17,7 @@ from echod.client.lessons.catalogue import EXERCISES
 from echod.client.lessons.exercise import Exercise
 from echod.client.lessons.program import command_line
 from echod.client.lessons.progress import Record, Unusable
+from echod.client.lessons.request_reply import BYTES_PRINTED, NOT_PRINTED, unprinted
 from echod.client.lessons.texts import LONGEST, Statement, Text, language_of, shown
 from echod.client.value_types import LESSONS
 from tests.daemon import TOP
@@ -127,6 +128,27 @@ def test_received_bytes_are_escaped_and_cut():
     text = Text("got {what}", "收到 {what}")
     assert Statement(text, {"what": "\x1b{port}"}).of("zh") == r"收到 \x1b{port}"
     assert Statement(text, {"what": Statement(text, {"what": 1})}).of("en") == "got got 1"
+
+
+@pytest.mark.parametrize(
+    ("output", "reply", "times", "wrong"),
+    [
+        ("ANNA\n", b"ANNA\n", 1, None),
+        ("reply: ANNA", b"ANNA", 1, None),
+        ("b'ANNA'\nANNA\n", b"ANNA", 1, None),
+        ("b'ANNA'\n", b"ANNA", 1, BYTES_PRINTED),
+        ("b'ANNA\\n'\n", b"ANNA\n", 1, BYTES_PRINTED),
+        (r"(b'J\xc3\xbcRGEN', None)", "JüRGEN".encode(), 1, BYTES_PRINTED),
+        ("ANNA b'ANNA'", b"ANNA", 2, BYTES_PRINTED),
+        ("ANNA ANNA", b"ANNA", 3, NOT_PRINTED),
+        ("anna", b"ANNA", 1, NOT_PRINTED),
+        ("\udcff", b"\xff", 1, None),
+    ],
+    ids=range(10),
+)
+def test_a_reply_is_printed_as_text(output, reply, times, wrong):
+    found = unprinted(output, reply, times)
+    assert (None if found is None else found.text) == wrong
 
 
 def test_the_values_of_a_command():
