@@ -148,7 +148,7 @@ class Client:
 
 @contextlib.contextmanager
 def at_least(seconds: float) -> Iterator[None]:
-    """Fail if the block takes less time. A busy machine may be late, so there is no upper limit."""
+    """Fail if the block takes less time. A busy machine may be late, so it has no upper limit."""
     begun = time.monotonic()
     yield
     assert time.monotonic() - begun >= seconds

@@ -14,7 +14,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -225,10 +225,8 @@ def descriptors(pid: int) -> Counter[str]:
     """The descriptors of a process by their links in /proc: a socket and a pipe by number, a file by path."""
     found: Counter[str] = Counter()
     for entry in os.scandir(f"/proc/{pid}/fd"):
-        try:
+        with suppress(FileNotFoundError):  # closed meanwhile
             found[os.readlink(entry.path)] += 1
-        except FileNotFoundError:  # closed meanwhile
-            pass
     return found
 
 
@@ -246,10 +244,11 @@ def pipe_sizes(pid: int) -> set[int]:
     """The capacities of the pipes of a process."""
     found = set()
     for entry in os.scandir(f"/proc/{pid}/fd"):
-        if os.readlink(entry.path).startswith("pipe:"):
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
-            found.add(fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ))
-            os.close(descriptor)
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(entry.path).startswith("pipe:"):
+                descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
+                found.add(fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ))
+                os.close(descriptor)
     return found
 
 

@@ -2,13 +2,12 @@
 
 import select
 import socket
-from pathlib import Path
 
 import pytest
 
 from tests.contract.matrix import exactly, rest
 from tests.daemon import SECONDS, Daemon, eventually
-from tests.fastpath.clients import PLANES, configuration, connect, counted, installed, processor_time
+from tests.fastpath.clients import PLANES, configuration, connect, counted, held, installed, processor_time
 
 KINDS = '''
 from echod.model import Service
@@ -175,6 +174,7 @@ def test_a_session_that_fails_keeps_no_connection_slot_and_stops_no_listener(tmp
     listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\nlimits = { connections = 1 }'
     config = "\n".join(f"[services.{kind}]\n{listen}" for kind in kinds)
     with Daemon(config, environ=installed(tmp_path, SESSIONS, FAILING), bugs=True) as daemon:
+        without_clients = held(daemon.process.pid)["socket"]
         for _ in range(3):
             for kind in kinds:
                 place = daemon.place(kind, "tcp")
@@ -183,19 +183,14 @@ def test_a_session_that_fails_keeps_no_connection_slot_and_stops_no_listener(tmp
                 else:
                     with pytest.raises(ConnectionResetError):
                         answers(place, socket.SOCK_STREAM)
-                assert eventually(lambda: not established(daemon))  # otherwise the next would be refused
+                # otherwise the next would be refused
+                assert eventually(lambda: held(daemon.process.pid)["socket"] == without_clients)
             for kind in ("speaking", "ending"):
                 assert answers(daemon.place(kind, "udp"), socket.SOCK_DGRAM) == [b"one"]
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.sendto(b"hello", daemon.inet("beginning", "udp"))
         ends = [counted(daemon, kind, scheme) for kind in kinds for scheme in ("tcp", "udp")]
         assert [(one["accepted"], one["closed:failed"], one.get("open", 0)) for one in ends] == [(3, 3, 0)] * 6
-
-
-def established(daemon: Daemon) -> list[str]:
-    """The number of TCP connections at the daemon's end."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [row[1] for row in rows if int(row[1].rpartition(":")[2], 16) in daemon.ports and row[3] not in ("06", "0A")]
 
 
 def test_a_session_that_fails_when_the_fast_path_hands_over_is_reset(tmp_path):

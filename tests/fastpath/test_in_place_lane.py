@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import time
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from echod.measurement.stamp_tlvs import class_of_service, direct_measurement, t
 from echod.measurement.timestamps import A_SECOND, from_ntp
 from echod.model import Context
 from echod.services.reflector import Reflector, ReflectorOptions
+from tests.daemon import SECONDS
 from tests.fastpath.datagram_ways import RATE, answers, both, check_turns, turns_of
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
@@ -156,7 +158,9 @@ def test_a_bug_of_the_service_loses_one_turn_only():
         place = ("127.0.0.1", plane.socket.getsockname()[1])
         mine[0].sendto(BASE, place)
         with mock.patch.object(StampedBatch, "placed", side_effect=ZeroDivisionError):
+            assert select.select([plane.socket], [], [], SECONDS)[0]
             plane.turn()
         mine[0].sendto(BASE, place)
+        assert select.select([plane.socket], [], [], SECONDS)[0]
         plane.turn()
         assert len(answers(mine[:1], 1)[0]) == 1

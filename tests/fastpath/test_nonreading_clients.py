@@ -13,7 +13,7 @@ from echod.fastpath import syscalls
 from echod.fastpath.pipes import CAPACITY, SPARE, STUCK
 from tests.contract.matrix import data, exactly
 from tests.daemon import Daemon, eventually
-from tests.fastpath.clients import Crowd, configuration, connect, counted, pipe_sizes, pipes, within
+from tests.fastpath.clients import Crowd, configuration, connect, counted, held, pipe_sizes, pipes, within
 
 pytestmark = pytest.mark.skipif(not syscalls.available, reason="the fast path is not available")
 
@@ -105,7 +105,7 @@ def test_without_a_descriptor_for_another_pipe_data_waits_in_memory():
         pid = daemon.process.pid
         with crowd(daemon, "unix") as stuck, connect(daemon.place("echo", "unix")) as other:
             assert is_served(other)
-            assert eventually(lambda: sockets(pid) >= CLIENTS + 1)
+            assert eventually(lambda: held(pid)["socket"] >= CLIENTS + 1)
             begun, memory = pipes(pid), daemon.memory()
             highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 11, highest + 11))
@@ -118,9 +118,3 @@ def test_without_a_descriptor_for_another_pipe_data_waits_in_memory():
         figures = counted(daemon, "echo", "unix")
         assert figures["accepted"] == figures["closed:done"] == CLIENTS + 1
         daemon.check()
-
-
-def sockets(pid: int) -> int:
-    """The number of sockets of a process."""
-    links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-    return len([link for link in links if link.startswith("socket:")])

@@ -15,7 +15,7 @@ from tests.fuzz.target import Attempt, Target
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 LONGEST: Final = 4096  #: bytes of an input
-PATIENCE: Final = 20  #: seconds for one input; a longer time counts as a hang
+PATIENCE: Final = 60  #: seconds for one input; a longer time counts as a hang
 SHRINKS: Final = 3_000  #: attempts to make a crash smaller
 
 

@@ -25,7 +25,9 @@ def starve(daemon: Daemon) -> None:
         with Crowd(place, 10) as later:
             assert later.wait(SECONDS) == {Fate.RESET: 10}
         settled(daemon, daemon.inet("datagrams", "udp"))  # datagrams need no descriptor
+        here = connections(daemon.process.pid, place)
         crowd.close(crowd.those(Fate.SERVED)[:5])
+        assert eventually(lambda: connections(daemon.process.pid, place) == here - 5)
         with Crowd(place, 5) as again:
             assert again.wait(SECONDS) == {Fate.SERVED: 5}
     assert eventually(lambda: len(descriptors(daemon.process.pid)) <= before)
