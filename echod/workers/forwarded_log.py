@@ -11,7 +11,7 @@ from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import LEVELS, Format, Log
 from echod.workers.control_channel import ControlChannel
 
-OF_THE_PARENT: Final = ("daemon.", "faults.", "listener.", "certificate.", "log.", "worker.")
+OF_THE_PARENT: Final = ("daemon.", "faults.", "listener.", "certificate.", "limit.", "log.", "worker.")
 """Events of the whole daemon: the parent reports them once."""
 
 

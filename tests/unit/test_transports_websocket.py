@@ -471,6 +471,7 @@ def upgrade(path="/echo", host="127.0.0.1:8007", key="dGhlIHNhbXBsZSBub25jZQ==",
         ("GET echo HTTP/1.1\nHost: x\n\n", 400, "not a valid HTTP/1.1 request: the target echo must begin with /"),
         ("GET /echo HTTP/2.0\nHost: x\n\n", 400, "not a valid HTTP/1.1 request: "),
         ("GET /echo HTTP/1.1\nHost x\n\n", 400, "not a valid HTTP/1.1 request: invalid HTTP header line"),
+        ("GET /\u00e9 HTTP/1.1\nHost: x\n\n", 400, "not a valid HTTP/1.1 request: a byte in its head is not ASCII"),
         ("GET /echo HTTP/1.1\nHost: x\nContent-Length: 4\n\nbody", 400, "not a valid HTTP/1.1 request: unsupported"),
         ("\x16\x03\x01\x02", 400, "this is a TLS handshake, and the address is ws://, without TLS; expected"),
         ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n" + upgrade(), 400, "this is a PROXY header, and the address has no"),
@@ -489,7 +490,7 @@ def upgrade(path="/echo", host="127.0.0.1:8007", key="dGhlIHNhbXBsZSBub25jZQ==",
         (upgrade(host="evil.example", more="Origin: http://evil.example\n"), 403, "Host evil.example is not allowed"),
         (upgrade(more="Origin: http://127.0.0.1:9999\n"), 403, "Origin http://127.0.0.1:9999 is not allowed"),
     ],
-    ids=range(25),
+    ids=range(26),
 )  # fmt: skip
 def test_what_cannot_be_accepted_is_answered_with_a_status_and_a_line(request_, status, text):
     made = ask(request_)

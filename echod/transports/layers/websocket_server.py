@@ -48,6 +48,7 @@ COMPRESSION: Final = {"memLevel": 5, "level": 1}
 SHOWN: Final = ("host", "user-agent", "origin", "accept-language", "x-forwarded-for", "forwarded")
 """Request headers that `whoami` reports."""
 LONGEST_SHOWN: Final = 200  #: characters of such a header
+NOT_ASCII: Final = "a byte in its head is not ASCII"
 _NOT_HTTP: Final = {
     b"\x16\x03": "this is a TLS handshake, and the address is ws://, without TLS; expected an HTTP request",
     SIGNATURE: "this is a PROXY header, and the address has no ?proxy=; expected an HTTP request",
@@ -99,7 +100,8 @@ class WebSocketServer(WebSocket):
             head = _parsed(raw)
             request = _request(head)
         except Exception as error:  # the parser raises six classes of errors
-            self._refuse(text_answer(400, f"not a valid HTTP/1.1 request: {clipped(str(error))}"))
+            why = NOT_ASCII if isinstance(error, UnicodeError) else clipped(str(error))
+            self._refuse(text_answer(400, f"not a valid HTTP/1.1 request: {why}"))
             return
         resource = self._resources.get(request.path)
         if not _asks_for_websocket(request):
