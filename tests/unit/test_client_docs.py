@@ -11,6 +11,7 @@ from echod.client.command_definitions import COMMANDS
 from echod.client.probe_ledger import ProbeLedger
 from echod.client.statistics import Times
 from echod.client.summary import figures
+from echod.transports.layers.http_answer import FIRST_PATHS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "ECHOCTL.md").read_text("utf-8")
 
@@ -52,6 +53,13 @@ def test_the_object_that_is_shown_has_every_figure():
     found = json.loads(shown)
     assert set(figures(ProbeLedger(1), Times(), 0)) < set(found)
     assert found["size_octets"] == 64
+
+
+def test_the_refusal_of_a_path_is_that_of_the_shipped_configuration():
+    shipped = (Path(__file__).parents[2] / "etc" / "echod.toml").read_text("utf-8")
+    paths = re.findall(r'"ws://127\.0\.0\.1:18007(/\w+)"', shipped)
+    text = f"the WebSocket paths are {', '.join(paths[:FIRST_PATHS])} and {len(paths) - FIRST_PATHS} more"
+    assert text in " ".join(section("WebSocket").split())
 
 
 def test_the_page_names_only_files_of_the_reader():

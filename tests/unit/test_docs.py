@@ -318,6 +318,13 @@ def test_the_table_of_packages_has_the_import_rules():
     assert f"from `{pure[0]}` to `{last}` know neither Twisted nor zope" in prose(ARCHITECTURE)
 
 
+def test_the_page_names_every_module_that_imports_the_global_reactor():
+    imports = re.compile("from twisted.internet import (.*, )?reactor")
+    found = [path for path in (TOP / "echod").rglob("*.py") if imports.search(path.read_text("utf-8"))]
+    [named] = re.findall("The global reactor is imported in ([^;]*);", prose(ARCHITECTURE))
+    assert set(re.findall("`([^`]+)`", named)) == {str(path.relative_to(TOP)) for path in found}
+
+
 def test_the_page_lists_every_event():
     rows = table(EVENTS, "Event", "Severity", "Meaning", "Fields", "At most")
     assert [code(row[0]) for row in rows] == list(CATALOGUE)
