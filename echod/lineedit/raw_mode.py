@@ -37,13 +37,14 @@ class KeyByKey:
 
     def begin(self) -> None:
         """Change to key by key. Raises termios.error if the descriptor is not a terminal."""
-        self._set()
-        _active.append(self)
-        atexit.register(self.end)
-        for number in LEAVING:
+        termios.tcgetattr(self._descriptor)
+        for number in LEAVING:  # before the change: a signal right after it restores the terminal
             if signal.getsignal(number) == signal.SIG_DFL:  # handlers of the caller or the parent stay
                 self._handlers[number] = signal.signal(number, self._stop)
         self._handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._continued)
+        self._set()
+        _active.append(self)
+        atexit.register(self.end)
         self._enter()
 
     def end(self) -> None:
