@@ -1,6 +1,7 @@
 """echoctl and host names: every address is tried, one can be chosen, and a slow name server delays no end."""
 
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 
@@ -107,32 +108,32 @@ def on_one_port(hosts: list[str], kind: socket.SocketKind) -> list[socket.socket
 
 @contextmanager
 def behaving(hosts: dict[str, str], kind: socket.SocketKind = socket.SOCK_DGRAM) -> Iterator[int]:
-    """Peers on one port of these hosts. Each is `silent`, `refuses` (a stream), or `answers`: echoes or accepts."""
+    """Peers on one port of these hosts. Each is `silent`, `refuses` (a stream), or `answers`: echoes or accepts.
+
+    One thread answers for all hosts, in their order: if it is late, the first host still replies first.
+    """
     stopped = threading.Event()
     opened = on_one_port(list(hosts), kind)
-    threads: list[threading.Thread] = []
+    answering = [one for one, how in zip(opened, hosts.values(), strict=True) if how == "answers"]
 
-    def serve(one: socket.socket) -> None:
+    def serve() -> None:
         while not stopped.is_set():
-            with suppress(TimeoutError):
+            for one in select.select(answering, [], [], 0.05)[0]:
                 if kind is socket.SOCK_STREAM:
                     one.accept()[0].close()
                 else:
                     one.sendto(*one.recvfrom(65_536))
 
+    for one, how in zip(opened, hosts.values(), strict=True):
+        if kind is socket.SOCK_STREAM and how != "refuses":
+            one.listen(1 if how == "silent" else 8)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
     try:
-        for one, how in zip(opened, hosts.values(), strict=True):
-            one.settimeout(0.05)
-            if kind is socket.SOCK_STREAM and how != "refuses":
-                one.listen(1 if how == "silent" else 8)
-            if how == "answers":
-                threads.append(threading.Thread(target=serve, args=(one,), daemon=True))
-                threads[-1].start()
         yield int(opened[0].getsockname()[1])
     finally:
         stopped.set()
-        for thread in threads:
-            thread.join(SECONDS)
+        thread.join(SECONDS)
         for one in opened:
             one.close()
 
