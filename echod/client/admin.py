@@ -22,6 +22,7 @@ from echod.config.errors import ConfigurationError
 from echod.config.loading import administration, configuration_file
 from echod.escaping import clipped, escaped, from_system, system_error
 from echod.runtime_dir import expanded
+from echod.transports.sockets import keep_alive
 
 VARIABLE: Final = "ECHOD_ADMIN"
 UNPROCESSABLE: Final = 422  #: the configuration or the faults of a request are wrong (RFC 9110 15.5.21)
@@ -155,7 +156,7 @@ def parsing_response(address: Address) -> Iterator[None]:
 class Administrator:
     """One connection to the admin interface, kept for several requests."""
 
-    def __init__(self, address: Address, patience: float | None = PATIENCE) -> None:
+    def __init__(self, address: Address, patience: float = PATIENCE) -> None:
         self.address = address
         self._connection = _Connection(address, patience)
 
@@ -184,6 +185,10 @@ class Administrator:
         except (OSError, HTTPException) as error:
             raise self._unanswered(error) from None
 
+    def remove_deadline(self) -> None:
+        """Read the rest of this response without a time limit: it is a stream."""
+        self._connection.remove_deadline()
+
     def connect(self) -> None:
         """Connect without sending a request. Raises Unanswered."""
         try:
@@ -208,15 +213,16 @@ class Administrator:
 class _Connection(HTTPConnection):
     """HTTP over TCP or a Unix socket. A whole response must arrive within `patience` seconds."""
 
-    def __init__(self, address: Address, patience: float | None) -> None:
+    def __init__(self, address: Address, patience: float) -> None:
         super().__init__(address.host or "localhost", address.port or 80, timeout=patience)
         self._address = address
         self._patience = patience
         self._ends: float | None = None
+        self._bounded: _Bounded | None = None
 
     def ask(self, method: str, path: str, body: bytes | None) -> None:
         """Send a request and start the time for its response."""
-        self._ends = None if self._patience is None else time.monotonic() + self._patience
+        self._ends = time.monotonic() + self._patience
         if isinstance(self.sock, _Bounded):
             if self.sock.is_readable():  # the daemon has closed the connection, which was idle for long
                 self.close()  # `request` connects again
@@ -224,9 +230,16 @@ class _Connection(HTTPConnection):
                 self.sock.ends = self._ends
         self.request(method, path, body)
 
+    def remove_deadline(self) -> None:
+        """Set no time limit for the rest of this response."""
+        if self._bounded is not None:
+            self._bounded.ends = None
+            self._bounded.settimeout(None)
+
     def connect(self) -> None:
         if not self._address.has_path:
             super().connect()
+            keep_alive(self.sock)  # without it, a stream would wait for ever for a daemon that has disappeared
         else:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(self.timeout)
@@ -239,7 +252,7 @@ class _Connection(HTTPConnection):
         bounded = _Bounded(fileno=self.sock.detach())
         bounded.settimeout(self.timeout)
         bounded.ends = self._ends
-        self.sock = bounded
+        self.sock = self._bounded = bounded
 
 
 class _Bounded(socket.socket):

@@ -21,6 +21,10 @@ from echod.gate.total_buffer import KERNEL_BUFFER
 from echod.socket_names import scoped
 from echod.transports.multicast import TTL, is_group, join, limit_ttl, prepare_sender
 
+KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
+"""Seconds without data before the first keepalive probe, seconds between probes, and the number of probes. A peer that
+disappears while the connection is idle is detected after two minutes, and not after Linux's default of two hours. With
+TCP_USER_TIMEOUT, Linux ignores the number and sends probes until that time is over (tcp(7))."""
 IP_FREEBIND: Final = 15  # ip(7)
 IPV6_FREEBIND: Final = 78  # <linux/in6.h>
 IP_MTU_DISCOVER: Final = 10  # ip(7)
@@ -249,3 +253,11 @@ def prepare_client(opened: socket.socket, address: Address) -> None:
 def carries_ipv4(opened: socket.socket) -> bool:
     """Whether a socket sends and receives IPv4: of that family, or of both (IPV6_V6ONLY)."""
     return opened.family == socket.AF_INET or not opened.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+def keep_alive(opened: socket.socket) -> None:
+    """Detect a peer of TCP that has disappeared, as KEEPALIVE describes. Raises OSError."""
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        with suppress(OSError):  # a Multipath TCP socket has only some of them
+            opened.setsockopt(socket.IPPROTO_TCP, option, value)

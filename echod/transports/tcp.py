@@ -25,6 +25,7 @@ from echod.transports.sockets import (
     IPPROTO_MPTCP,
     check_zone,
     inet_sockets,
+    keep_alive,
     keep_urgent_inline,
     open_socket,
     prepare_client,
@@ -34,10 +35,6 @@ from echod.transports.stream_port import StreamPort
 from echod.transports.transport import INET_FAMILIES, ConnectRequest, Stream
 from echod.transports.twisted_connection import dial
 
-KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
-"""Seconds without data before the first keepalive probe, seconds between probes, and the number of probes. A peer that
-disappears while the connection is idle is detected after two minutes, and not after Linux's default of two hours. With
-TCP_USER_TIMEOUT, Linux ignores the number and sends probes until that time is over (tcp(7))."""
 VANISHED: Final = 60.0
 """Seconds that sent data may stay unacknowledged. Linux's own limit (tcp_retries2) is about 15 minutes."""
 FAST_OPEN: Final = Path("/proc/sys/net/ipv4/tcp_fastopen")
@@ -51,12 +48,9 @@ LEEWAY: Final = 5.0  #: seconds added to `stall`, more than the interval of the 
 def prepare(bound: socket.socket) -> None:
     """Set the options that connections inherit from their listener (tcp(7)). Raises OSError."""
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    keep_alive(bound)
     with suppress(OSError):  # Multipath TCP has no urgent data, and no such option
         keep_urgent_inline(bound)
-    for option, seconds in KEEPALIVE.items():
-        with suppress(OSError):  # a Multipath TCP socket has only some of them
-            bound.setsockopt(socket.IPPROTO_TCP, option, seconds)
     grant(bound, 0)
 
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.needs_root
 
 SHORTER = """
 import runpy, socket
-from echod.transports import tcp
-tcp.KEEPALIVE.update({socket.TCP_KEEPIDLE: 1, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 2})
+from echod.transports import sockets, tcp
+sockets.KEEPALIVE.update({socket.TCP_KEEPIDLE: 1, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 2})
 tcp.VANISHED, tcp.LEEWAY = 2.0, -60.0
 runpy.run_module("echod", run_name="__main__")
 """

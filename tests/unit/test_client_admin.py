@@ -7,15 +7,17 @@ import select
 import socket
 import threading
 from argparse import Namespace
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from unittest.mock import patch
 
 import pytest
 
-from echod.address import parse
+from echod.address import Address, parse
 from echod.client.admin import Administrator, Unanswered, parsing_response
-from echod.client.commands import reload, status
+from echod.client.commands import events, reload, status
 from echod.client.commands.console import _only
+from echod.transports.sockets import KEEPALIVE
 
 RIGHT = {
     "version": "1",
@@ -170,3 +172,51 @@ def test_a_connection_that_the_daemon_closed_is_opened_again(answering):
             waiting = select.poll()
             waiting.register(administrator._connection.sock, select.POLLIN)
             assert waiting.poll(30_000)  # the server closes after each response
+
+
+@contextmanager
+def streaming(*pieces: bytes) -> Iterator[Address]:
+    """A server that sends these pieces to its first client, one each 0.4 s, and closes when the block ends."""
+    over = threading.Event()
+
+    def stream(listening: socket.socket) -> None:
+        with listening.accept()[0] as client:
+            client.recv(65_536)
+            for piece in pieces:
+                client.sendall(piece)
+                over.wait(0.4)
+            over.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=stream, args=(listening,), daemon=True)
+        thread.start()
+        try:
+            yield parse(f"tcp://127.0.0.1:{listening.getsockname()[1]}", client=True)
+        finally:
+            over.set()
+            thread.join(30)
+
+
+def test_a_stream_has_a_deadline_for_its_head_only():
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    with streaming(head, b"one\n", b"two\n") as address, Administrator(address, patience=0.3) as administrator:
+        response = administrator.open("/")
+        administrator.remove_deadline()
+        assert [response.readline(), response.readline()] == [b"one\n", b"two\n"]
+
+
+def test_a_daemon_that_hangs_ends_a_follower(monkeypatch, capsys):
+    monkeypatch.setattr(Administrator.__init__, "__defaults__", (0.3,))
+    options = {"name": None, "service": None, "severity": "info", "since": None, "json": False, "json_lines": False}
+    with streaming() as address:
+        assert events.run(Namespace(admin=address, follow=True, color="never", **options)) == 1
+    assert capsys.readouterr().err == f"echoctl: {address.label}: timed out\n"
+
+
+def test_a_daemon_that_has_disappeared_is_detected():
+    """The kernel does it by keepalive probes."""
+    with streaming() as address, Administrator(address) as administrator:
+        administrator.connect()
+        opened = administrator._connection.sock
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert {option: opened.getsockopt(socket.IPPROTO_TCP, option) for option in KEEPALIVE} == KEEPALIVE

@@ -121,10 +121,11 @@ class Console:
             address = find_admin(arguments)
             with Administrator(address) as administrator:
                 name = self._name or _only(administrator)
-            with Administrator(address, patience=None) as administrator:
+            with Administrator(address) as administrator:
                 response = administrator.open(f"/api/console/{quote(name)}")
                 if response.status != 200:
                     raise RequestRefused(response.status, {"error": _why(response, name, address)})
+                administrator.remove_deadline()
                 call(self._begin, address, name)
                 with parsing_response(address):
                     while line := response.readline(LARGEST + 1):

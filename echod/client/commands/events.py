@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from echod.client.admin import (
     LARGEST,
-    PATIENCE,
     Administrator,
     RequestRefused,
     Unanswered,
@@ -33,8 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
     dropped = size = 0
     try:
         address = find_admin(arguments)
-        with Administrator(address, patience=None if arguments.follow else PATIENCE) as administrator:
+        with Administrator(address) as administrator:
             response = administrator.open(f"/api/events?{query(arguments)}")
+            if arguments.follow:
+                administrator.remove_deadline()
             with parsing_response(address):
                 if response.status != 200:
                     raise RequestRefused(response.status, json.loads(response.read(LARGEST)))
