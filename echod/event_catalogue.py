@@ -244,6 +244,13 @@ CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType(
             ("service", "fault", "count"),
             rate=_EACH,
         ),
+        "fault.unavailable": EventType(
+            Severity.WARN,
+            "the kernel refuses what a fault needs, reported once until the faults change",
+            "{service}  fault {fault} has no effect: {error}",
+            ("service", "fault", "error"),
+            rate=_SOME,
+        ),
         "faults.changed": EventType(
             Severity.INFO,
             "the faults of a service were changed",

@@ -28,7 +28,7 @@ class FaultInjector:
     """The faults of a service. `faults` are the configured ones, and `current` those of the running script's step.
 
     Connections are numbered from 0, and so are datagrams and flows, each by itself. A change of the faults begins these
-    numbers again. `tell` gets the events `fault.injected`. `seed` is used if the faults have none.
+    numbers again. `tell` gets the events of faults. `seed` is used if the faults have none.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class FaultInjector:
         self._connections = self._flows = self._datagrams = 0
         self._changed: dict[Callable[[], None], None] = {}
         self._unreported: dict[str, tuple[Any, int]] = {}  # by fault: the timer of the next event, and the count for it
+        self._unavailable: set[str] = set()  # the reported faults, until a change
         self._timer: Any = None
         self._script_begun = self._ended = False
         self._access: Access | None = None
@@ -77,6 +78,7 @@ class FaultInjector:
         self._stop_script()
         self.faults = faults
         self.generation += 1
+        self._unavailable.clear()
         self._connections = self._flows = self._datagrams = 0
         if faults.script is None:
             self._use(faults)
@@ -158,6 +160,12 @@ class FaultInjector:
             self._unreported[fault] = (timer, before + times)
         else:
             self._report(fault, times)
+
+    def report_unavailable(self, fault: str, error: str) -> None:
+        """Publish that a fault has no effect, once until the faults change."""
+        if fault not in self._unavailable:
+            self._unavailable.add(fault)
+            self._tell("fault.unavailable", service=self.name, fault=fault, error=error)
 
     def _report(self, fault: str, times: int) -> None:
         self._unreported[fault] = (self._later(REPORTED_EVERY, lambda: self._report_again(fault)), 0)

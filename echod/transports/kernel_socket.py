@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+from echod.escaping import system_error
 from echod.transports.socket_filter import attach
 
 SIOCOUTQ: Final = 0x5411  # tcp(7)
@@ -34,12 +35,24 @@ class KernelSocket:
                 return int.from_bytes(fcntl.ioctl(self._opened, SIOCOUTQ, bytes(4)), sys.byteorder)
         return 0
 
-    def vanish(self) -> None:
+    def vanish(self) -> str:
         """Drop each further packet of the peer, as if this host had disappeared; nothing over a Unix socket.
 
-        Keepalive probes would end the connection, so they end.
+        Keepalive probes would end the connection, so they end. Returns the error if the kernel refuses, otherwise "".
         """
-        if self._is_open:
-            with suppress(OSError):
-                attach(self._opened, _DROP_ALL)
-                self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        if not self._is_open:
+            return ""
+        try:
+            attach(self._opened, _DROP_ALL)
+        except OSError as error:
+            needs = "; it needs CAP_NET_ADMIN" if isinstance(error, PermissionError) else ""
+            return f"the kernel refuses a filter: {system_error(error)}{needs}"
+        with suppress(OSError):
+            self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        return ""
+
+
+def permits_filters() -> bool:
+    """Whether the kernel permits this process to filter the packets of a TCP connection."""
+    with socket.socket() as probe:
+        return not KernelSocket(probe).vanish()

@@ -17,6 +17,7 @@ import pytest
 
 from echod.config import schema
 from echod.shape import Shape
+from echod.transports.kernel_socket import permits_filters
 from tests.contract.matrix import TRANSPORTS
 from tests.daemon import SECONDS, Daemon, eventually
 from tests.websocket import WebSocketClient
@@ -292,6 +293,7 @@ def test_after_the_end_the_peer_still_reads(daemon, fault, transport):
             assert client.end() == "end"
 
 
+@pytest.mark.skipif(not permits_filters(), reason="this kernel permits the filter only with CAP_NET_ADMIN")
 @pytest.mark.parametrize(("fault", "transport"), cells("half-open-after"))
 def test_the_kernel_acknowledges_nothing_any_more(daemon, fault, transport):
     """After the seven bytes: what the client sends stays in its send queue."""

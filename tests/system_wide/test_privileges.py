@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from echod.tls.certificates import self_signed
+from echod.transports.effective_user import acting_as
+from echod.transports.kernel_socket import permits_filters
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, eventually, run
 from tests.tls import TlsSocket
@@ -48,12 +50,12 @@ def assert_nobody(pid, groups=("65534",)):
     assert told["NoNewPrivs"] == ["1"]
 
 
-def ask(place):
+def ask(place, count=5):
     with socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET) as client:
         client.settimeout(SECONDS)
         client.connect(place)
         client.sendall(b"hello")
-        return exactly(client, 5)
+        return exactly(client, count)
 
 
 def theirs(daemon, user=NOBODY, group=NOGROUP):
@@ -75,6 +77,23 @@ def test_root_privileges_are_dropped(names):
         assert "serving as root" not in daemon.log()
         assert daemon.stop() == 0
         assert [path.name for path in daemon.dir.iterdir()] == ["echod.toml"]
+
+
+def test_a_filter_that_the_kernel_refuses_to_the_later_user_is_reported_once():
+    with acting_as(NOBODY, NOGROUP):
+        if permits_filters():
+            pytest.skip("this kernel permits every user to filter a TCP connection")
+    config = CONFIG + '[services.echo.faults]\nhalf-open-after = "2"\n'
+    with theirs(Daemon(config, options=["--uid", "nobody"])) as daemon:
+        for _ in range(3):
+            with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
+                client.sendall(b"hello")
+                assert exactly(client, 2) == b"he"
+                daemon.stderr.wait_for("half-open-after has no effect")
+        assert ask(daemon.inet("echo", "tcp"), 2) == b"he"
+        needs = "operation not permitted (EPERM); it needs CAP_NET_ADMIN"
+        line = f"warn  echo  fault half-open-after has no effect: the kernel refuses a filter: {needs}\n"
+        assert daemon.log().count("has no effect") == daemon.log().count(line) == 1
 
 
 def test_a_port_below_1024_is_bound_before_the_drop():

@@ -121,6 +121,20 @@ def test_after_the_end_no_event_and_no_timer_begins():
     assert not clock.getDelayedCalls()
 
 
+def test_an_unavailable_fault_is_reported_once_until_a_change():
+    injector, _, events = made(NO_FAULTS)
+    for _ in range(2):
+        injector.report_unavailable("half-open-after", "EPERM")
+        injector.report_unavailable("drop", "ENOSYS")
+    injector.change(Faults(delay=1.0))
+    injector.report_unavailable("drop", "ENOSYS")
+    assert [(name, fields["fault"], fields["error"]) for name, fields in events] == [
+        ("fault.unavailable", "half-open-after", "EPERM"),
+        ("fault.unavailable", "drop", "ENOSYS"),
+        ("fault.unavailable", "drop", "ENOSYS"),
+    ]
+
+
 def test_an_event_is_published_once_a_second_with_the_count():
     injector, clock, events = made(NO_FAULTS)
     for _ in range(5):

@@ -70,12 +70,14 @@ class Kernel:
 
     waiting = 0
     vanished = False
+    error = ""
 
     def unacknowledged(self):
         return self.waiting
 
     def vanish(self):
         self.vanished = True
+        return self.error
 
 
 class Made:
@@ -280,6 +282,21 @@ def test_a_connection_is_half_open_when_the_peer_has_all_bytes():
     made.clock.advance(0.01)
     assert (before, made.kernel.vanished) == (False, True)
     assert (made.sent, made.wire.ended) == (b"ab", "")
+
+
+def test_a_half_open_connection_that_the_kernel_refuses_is_reported_once_and_hangs():
+    told = []
+    first = Made(Faults(half_open_after=2))
+    first.injector._tell = lambda name, **fields: told.append((name, fields))
+    for made in (first, Made(None, injector=first.injector)):
+        made.kernel.error = "the kernel refuses it"
+        made.layer.write(b"abc")
+        made.layer.close()
+        made.clock.advance(0)
+        assert (made.kernel.vanished, made.sent, made.wire.ended) == (True, b"ab", "")
+    assert [fields for name, fields in told if name == "fault.unavailable"] == [
+        {"service": "echo", "fault": "half-open-after", "error": "the kernel refuses it"}
+    ]
 
 
 def test_the_end_of_the_peer_is_passed_on_until_the_level_above_has_closed():

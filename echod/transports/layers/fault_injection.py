@@ -260,10 +260,13 @@ class FaultLayer(Layer):
             self.below.close()
         elif name == "half_close_after":
             self.below.finish()
-        elif name == "reset_after":
-            self._when_received(partial(self.abort, FaultInjected()), self._clock.seconds() + SENT_WITHIN, 0)
-        elif name == "half_open_after" and self.facts.kernel is not None:
-            self._when_received(self.facts.kernel.vanish, self._clock.seconds() + SENT_WITHIN, 0)
+        elif name in ("reset_after", "half_open_after"):
+            call = partial(self.abort, FaultInjected()) if name == "reset_after" else self._vanish
+            self._when_received(call, self._clock.seconds() + SENT_WITHIN, 0)
+
+    def _vanish(self) -> None:
+        if self.facts.kernel is not None and (error := self.facts.kernel.vanish()):
+            self._injection.injector.report_unavailable("half-open-after", error)
 
     def _when_received(self, call: Callable[[], None], latest: float, check_after: float) -> None:
         """Call when the peer has received all bytes, or at `latest`: a reset drops those in the send buffer."""
