@@ -20,17 +20,24 @@ class PeriodicChecks:
 
     def add(self, seconds: float, check: Callable[[], None]) -> None:
         """Call `check` at the start, and then every so many seconds."""
-        call = LoopingCall(check)
+        call = LoopingCall(self._make, check)
         call.clock = self._clock
         self._calls.append((call, seconds))
 
     def start(self) -> None:
-        """Begin. A check that raises is logged, and is not made again."""
+        """Begin. A check that raises is logged, and is made again: what it protects needs it."""
         for call, seconds in self._calls:
-            call.start(seconds).addErrback(lambda failure: LOG.failure("a periodic check has failed", failure))
+            call.start(seconds)
 
     def stop(self) -> None:
         """End all checks."""
         for call, _ in self._calls:
             if call.running:
                 call.stop()
+
+    @staticmethod
+    def _make(check: Callable[[], None]) -> None:
+        try:
+            check()
+        except Exception:
+            LOG.failure("a periodic check has failed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from echod.config.printing import setting
 from echod.config.schema_check import DEFAULT
@@ -26,13 +26,15 @@ class RefusalWatch:
     """Compares the counters with those of the last report, and reports each limit that has refused to `tell`.
 
     The first refusal is reported by the next check. While a limit continues to refuse, it is reported once in
-    AGAIN_AFTER, with the number since the last report. `clock` returns seconds.
+    AGAIN_AFTER, with the number since the last report. After a change of the limit, the refusals before it are not
+    reported: the event would name the new value. `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float], tell: Callable[..., None]) -> None:
         self._clock = clock
         self._tell = tell
-        self._reported: dict[tuple[str, Refusal], tuple[float, int]] = {}  # time and counter of the last report
+        # The time and the counter of the last report, and the setting at the last check.
+        self._reported: dict[tuple[str, Refusal], tuple[float, int, str]] = {}
 
     def check(self, configuration: Configuration, counters: AllCounters) -> None:
         """Report the limits of the services that have refused something since their last report."""
@@ -40,12 +42,18 @@ class RefusalWatch:
         last, self._reported = self._reported, {}
         for service in configuration.services:
             for reason, count in _refused(counters, service.name).items():
-                then, before = last.get((service.name, reason), (-AGAIN_AFTER, 0))
+                limit = _setting(service, reason, configuration)
+                then, before, checked = last.get((service.name, reason), (-AGAIN_AFTER, 0, limit))
+                if checked != limit:
+                    then, before = -AGAIN_AFTER, count
                 before = min(before, count)  # a reload has closed an address, and its counters are gone
                 if count > before and now - then >= AGAIN_AFTER:
-                    self._tell("limit.reached", **_fields(service, reason, count - before, configuration))
+                    refused = count - before
+                    self._tell(
+                        "limit.reached", service=service.name, reason=str(reason), refused=refused, setting=limit
+                    )
                     then, before = now, count
-                self._reported[service.name, reason] = then, before
+                self._reported[service.name, reason] = then, before, limit
 
 
 def _refused(all_counters: AllCounters, name: str) -> dict[Refusal, int]:
@@ -58,7 +66,7 @@ def _refused(all_counters: AllCounters, name: str) -> dict[Refusal, int]:
     return found
 
 
-def _fields(service: ServiceConfig, reason: Refusal, refused: int, configuration: Configuration) -> dict[str, Any]:
+def _setting(service: ServiceConfig, reason: Refusal, configuration: Configuration) -> str:
+    """The limit: its table, its line, and its file unless it is a default."""
     table, line, origin = setting(service, KEYS[reason], configuration.origins)
-    where = f"[{table}] {line}" + ("" if origin == str(DEFAULT) else f" in {origin}")
-    return {"service": service.name, "reason": str(reason), "refused": refused, "setting": where}
+    return f"[{table}] {line}" + ("" if origin == str(DEFAULT) else f" in {origin}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ class Watch(SynchronousTestCase):
         settings = {one["reason"]: one["setting"] for one in self.told}
         self.assertRegex(settings["rate"], r"^\[services.echo.limits\] rate = .+ in /etc/echod.toml$")
         self.assertRegex(settings["per-client"], r"^\[services.echo.limits\] per-client = \d+$")
+
+    def test_refusals_before_a_change_of_the_limit_do_not_name_the_new_one(self) -> None:
+        """An administrator who has raised a limit must not read that the new one refuses clients."""
+        self.refuse(Refusal.PER_CLIENT, 3)
+        self.check()
+        self.refuse(Refusal.PER_CLIENT, 50)
+        echo = CONFIGURATION.services[0]
+        raised = replace(CONFIGURATION, services=(replace(echo, limits=replace(echo.limits, per_client=9_999)),))
+        for _ in range(3):
+            self.clock.advance(AGAIN_AFTER)
+            self.watch.check(raised, self.counters)
+        self.assertEqual(self.told, [])
+        self.refuse(Refusal.PER_CLIENT, 2)
+        self.watch.check(raised, self.counters)
+        [event] = self.told
+        self.assertEqual(event["refused"], 2)
+        self.assertIn("per-client = 9999", event["setting"])
 
     def test_only_limits_are_reported(self) -> None:
         for reason in Refusal:
