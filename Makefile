@@ -19,7 +19,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs linkcheck man picture recording figures completion changelog release-check release deb clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.runtime  ## start the daemon with etc/echod.toml, and print what clients send
 	@exec $(BIN)/python -P -m echod --config etc/echod.toml --show $(ARGS)

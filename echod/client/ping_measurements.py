@@ -118,7 +118,7 @@ class PingMeasurements:
         parameters = {
             "local": local,
             "connect": arguments.connect,
-            "size_octets": None if arguments.connect else arguments.size,
+            "size_bytes": None if arguments.connect else arguments.size,
             "interval_ms": round(arguments.interval * 1000, 6),
             "timeout_ms": round(arguments.timeout * 1000, 6),
             "exact": self.times.exact,

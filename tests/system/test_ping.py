@@ -159,7 +159,7 @@ def test_connecting_is_timed_with_a_connection_for_each_probe(scheme):
 
 def test_connect_drops_the_greeting_of_the_peer(daemon):
     found = figures("--connect", "-c", "3", "-i", "50ms", daemon.url("daytime", "tcp"))
-    assert (found["received"], found["wrong"], found["size_octets"]) == (3, 0, None)
+    assert (found["received"], found["wrong"], found["size_bytes"]) == (3, 0, None)
 
 
 def test_json_has_everything_and_names_its_units(daemon):
@@ -183,7 +183,7 @@ def test_json_has_everything_and_names_its_units(daemon):
     assert found == {
         "url": url,
         "connect": False,
-        "size_octets": 100,
+        "size_bytes": 100,
         "interval_ms": 20.0,
         "timeout_ms": 2000.0,
         "error": None,

@@ -155,7 +155,7 @@ def test_authenticated_packets_need_the_key(daemon, tmp_path):
     url = daemon.url("authenticated", "udp")
     words = ("-c", "3", "-i", "10ms")
     found = figures(*words, "--auth-key", str(tmp_path / "right"), url)
-    assert (found["service"], found["received"], found["size_octets"]) == ("reflector", 3, 112)
+    assert (found["service"], found["received"], found["size_bytes"]) == ("reflector", 3, 112)
     for wrong in (("--auth-key", str(tmp_path / "wrong")), ()):
         assert figures(*words, "-W", "300ms", *wrong, url, code=1)["received"] == 0
 
