@@ -54,8 +54,8 @@ def tls_options(host: str, *, tls: bool, ca: Path | None) -> Any:
         try:
             trusted = [Certificate.loadPEM(found) for found in _CERTIFICATE.findall(pem)]
         except Exception as error:  # OpenSSL.crypto.Error, whose text is a list of codes
-            raise UnusableTls("bus: ca: a certificate in the file is damaged") from error
+            raise UnusableTls(f"bus.ca: {escaped(str(ca))}: a certificate in the file is damaged") from error
         if not trusted:
-            raise UnusableTls("bus: ca: the file has no certificate")
+            raise UnusableTls(f"bus.ca: {escaped(str(ca))}: the file has no certificate in PEM form")
         more["trustRoot"] = trustRootFromCertificates(trusted)
     return optionsForClientTLS(host, **more)

@@ -50,7 +50,7 @@ class Building:
         daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
         services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
         admin = self._admin(self._found.get("admin", {}))
-        bus = Bus(**self._fields("bus", BUS.keys, [self._found.get("bus", {})]))
+        bus = self._bus(self._found.get("bus", {}))
         self._check_shared_ports([service for service in services if service is not None])
         if self._reading.errors:
             raise ConfigurationError(self._reading.errors)
@@ -97,6 +97,15 @@ class Building:
         allow = tuple(dict.fromkeys(lists.get("allow", LOOPBACK) + self._also))
         return Admin(**self._fields("admin", ADMIN.keys, [found]), allow=allow, deny=lists.get("deny", ()))
 
+    def _bus(self, found: Found) -> Bus:
+        """The bus. `ca` has an effect only over TLS."""
+        bus = Bus(**self._fields("bus", BUS.keys, [found]))
+        url_is_wrong = any(error.path == "bus.url" for error in self._reading.errors)
+        if (ca := found.get("ca")) and not url_is_wrong and (bus.url is None or not bus.url.tls):
+            text = "has no effect without TLS; expected a url such as rediss://127.0.0.1:6379/0, or no ca"
+            self._reading.add_error(ca.file, ca.path, text)
+        return bus
+
     def _service(self, name: str, found: Found) -> ServiceConfig | None:
         """One service, or None if its kind or addresses are wrong."""
         path = joined("services", name)
@@ -123,6 +132,7 @@ class Building:
             written_limits={field_of(key): table[key].path for table in reversed(tables) for key in table},
         )
         self._check_proxies(service, listen, found.get("proxy-from"))
+        self._check_websocket(joined(path, "websocket"), listen, found.get("websocket", {}))
         if not self._also:
             return service
         key = joined(path, "allow")
@@ -149,6 +159,13 @@ class Building:
             if not service.proxy_from:
                 text = 'needs proxy-from, the networks of the proxies, such as proxy-from = ["127.0.0.1"]'
                 self._reading.add_error(listen.file, path, f"{address}: ?proxy= {text}")
+
+    def _check_websocket(self, path: str, listen: Written, found: Found) -> None:
+        """Check that an address uses the settings of `found`, if it has any."""
+        written = next((one for one in found.values() if isinstance(one, Written)), None)
+        if written and not any(one is None or "websocket" in one.served_form.layers for one in listen.value):
+            text = "no address of the service uses WebSocket; expected one such as ws://*:8007/echo"
+            self._reading.add_error(written.file, path, text)
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
         """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""

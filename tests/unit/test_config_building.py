@@ -71,6 +71,15 @@ def errors(*contents):
     return [str(error).removeprefix("/etc/a.toml: ") for error in caught.value.errors]
 
 
+def any_errors(*contents):
+    """As `errors`; an empty list for a correct configuration."""
+    try:
+        build(*contents)
+    except ConfigurationError:
+        return errors(*contents)
+    return []
+
+
 def services(**listens):
     return {"services": {name: {"kind": "echo", "listen": listen} for name, listen in listens.items()}}
 
@@ -320,6 +329,43 @@ def test_the_services_of_one_port_of_secure_websocket_have_the_same_certificate(
     assert errors(content) == [
         "services.b.tls: wss://127.0.0.1:7/b shares its port with a; expected the value of services.a.tls"
     ]
+
+
+@pytest.mark.parametrize(
+    ("listen", "error"),
+    [
+        ("ws://127.0.0.1:7/a", False),
+        ("wss://127.0.0.1:7/a", False),
+        ("systemd:a?as=ws", False),
+        ("tcp://127.0.0.1:7", True),
+        ("systemd:a", True),
+    ],
+)
+def test_the_websocket_table_needs_an_address_that_uses_it(listen, error):
+    content = services(a=[listen])
+    content["services"]["a"]["websocket"] = {"page": False}
+    text = "services.a.websocket: no address of the service uses WebSocket; expected one such as ws://*:8007/echo"
+    assert [one for one in any_errors(content) if "certificate" not in one] == [text] * error
+
+
+@pytest.mark.parametrize(
+    ("bus", "wrong"),
+    [
+        ({"ca": "ca.pem"}, ["bus.ca"]),
+        ({"ca": "ca.pem", "url": "redis://127.0.0.1"}, ["bus.ca"]),
+        ({"ca": "ca.pem", "url": "http://127.0.0.1"}, ["bus.url"]),
+        ({"ca": "ca.pem", "url": "rediss://127.0.0.1"}, []),
+        ({"url": "redis://127.0.0.1"}, []),
+    ],
+    ids=range(5),
+)
+def test_the_authorities_of_the_bus_need_tls(bus, wrong):
+    found = any_errors({**services(a=["tcp://127.0.0.1:7"]), "bus": bus})
+    assert [one.partition(":")[0] for one in found] == wrong
+    if wrong == ["bus.ca"]:
+        assert found[0].endswith(
+            "bus.ca: has no effect without TLS; expected a url such as rediss://127.0.0.1:6379/0, or no ca"
+        )
 
 
 def test_the_websocket_table_of_a_service():
