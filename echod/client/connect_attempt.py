@@ -66,9 +66,23 @@ class Attempt(FileDescriptor):
         return self.socket.fileno()
 
     def doWrite(self) -> None:
-        """The kernel has connected, or failed to."""
-        self.stopWriting()
-        self._decided(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        """The kernel has connected, or failed to. An event of another socket is ignored, see `_is_undecided`."""
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code or not self._is_undecided():
+            self.stopWriting()
+            self._decided(code)
+
+    def _is_undecided(self) -> bool:
+        """Whether a socket without an error still connects.
+
+        The reactor reads its events in batches. If an earlier event of the batch has closed a socket, the event of that
+        socket is reported to a new one with its descriptor.
+        """
+        try:
+            self.socket.getpeername()
+        except OSError:
+            return True
+        return False
 
     def doRead(self) -> None:
         """Drop received data until the peer closes."""
@@ -84,7 +98,11 @@ class Attempt(FileDescriptor):
     def connectionLost(self, reason: object) -> None:
         """The reactor reports an error, or stops."""
         if not self._answered:
-            self._decided(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
+            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code and self._is_undecided():
+                self.startWriting()
+                return
+            self._decided(code or errno.ECONNABORTED)
         self._close()
 
     def _decided(self, code: int) -> None:
