@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_refusals_during_the_observation_are_reported():
     """A client of a denied network connects while doctor observes."""
     with Daemon(CONFIG) as daemon:
         host, port = daemon.inet("echo", "tcp")
-        words = [*ECHOCTL, "doctor", "--json", "--wait", "1s", "--config", str(daemon.dir / "echod.toml")]
+        words = [*ECHOCTL, "doctor", "--json", "--wait", "5s", "--config", str(daemon.dir / "echod.toml")]
         with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
             while process.poll() is None:
                 with socket.socket() as client:
@@ -97,6 +98,7 @@ def test_refusals_during_the_observation_are_reported():
                         client.recv(1)
                     except ConnectionResetError:
                         pass
+                time.sleep(0.1)
             assert process.stdout is not None
             found = json.load(process.stdout)
         [one] = [one for one in found["findings"] if one["check"] == "refusals"]
@@ -137,11 +139,12 @@ def test_the_command_for_a_limit_raises_it(tmp_path):
     (tmp_path / "echoctl").chmod(0o755)
     with Daemon(limited) as daemon:
         place, file = daemon.inet("echo", "tcp"), daemon.dir / "echod.toml"
-        words = [*ECHOCTL, "doctor", "--json", "--config", str(file)]
+        words = [*ECHOCTL, "doctor", "--json", "--wait", "5s", "--config", str(file)]
         with socket.create_connection(place, SECONDS), subprocess.Popen(words, stdout=subprocess.PIPE) as process:
             while process.poll() is None:
                 with contextlib.suppress(ConnectionResetError), socket.create_connection(place, SECONDS) as refused:
                     refused.recv(1)
+                time.sleep(0.1)
             assert process.stdout is not None
             found = json.load(process.stdout)
         [one] = [one for one in found["findings"] if one["check"] == "refusals"]

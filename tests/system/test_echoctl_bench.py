@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_written_is_reported_before_the_load(daemon: Daemo
 
 
 def test_a_terminal_shows_a_bar_and_then_the_summary(daemon: Daemon) -> None:
-    words = shlex.join([*ECHOCTL, "bench", "-t", "1.5", daemon.url("echo", "tcp")])
+    words = shlex.join([*ECHOCTL, "bench", "-r", "200", "-t", "4", daemon.url("echo", "tcp")])
     ended = run("script", "-qefc", words, "/dev/null", env=environment(TERM="xterm", COLUMNS="120"))
     shown = ended.stdout.decode("utf-8")
     assert ended.returncode == 0
