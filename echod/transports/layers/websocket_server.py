@@ -55,6 +55,7 @@ _NOT_HTTP: Final = {
     b"PROXY ": "this is a PROXY header, and the address has no ?proxy=; expected an HTTP request",
 }
 """The first bytes of other protocols that a client may have begun with, and the answer."""
+_OTHER_VERSION: Final = re.compile(rb"[^\r\n]* (HTTP/[02-9]\.[0-9])\r\n")  # another major version: RFC 9110 2.5
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( |$)")  # RFC 9110 9.1
 
 
@@ -100,6 +101,9 @@ class WebSocketServer(WebSocket):
             head = _parsed(raw)
             request = _request(head)
         except Exception as error:  # the parser raises six classes of errors
+            if (other := _OTHER_VERSION.match(raw)) is not None:
+                self._refuse(text_answer(505, f"{other[1].decode()} is not supported; expected HTTP/1.1 or HTTP/1.0"))
+                return
             why = NOT_ASCII if isinstance(error, UnicodeError) else clipped(str(error))
             self._refuse(text_answer(400, f"not a valid HTTP/1.1 request: {why}"))
             return
