@@ -108,7 +108,7 @@ def test_new_connections_have_a_default_limit_on_a_network_address(two, plane):
 
 SENT, BURST = 5_000, 400
 VICTIM, SAME_NETWORK = "127.0.7.77", "127.0.7.78"
-FAST, LARGE = 3_000, 30
+FAST, LARGE = 3_000, 60
 
 
 def test_shares_of_datagrams(plane):
