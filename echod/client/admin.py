@@ -61,7 +61,7 @@ class RequestRefused(Exception):
 
     @property
     def errors(self) -> list[str]:
-        """What is wrong in a configuration or in faults, escaped; empty if the request was refused otherwise."""
+        """The errors of a configuration or of faults, escaped; empty if the request was refused for another reason."""
         found = self.answer.get("errors")
         if self.status != UNPROCESSABLE or not isinstance(found, list):
             return []

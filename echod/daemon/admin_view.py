@@ -238,7 +238,7 @@ class DaemonView:
 
     def _expiries(self) -> Iterator[tuple[str, str, str, float]]:
         for one in served_by(self._daemon.configuration):
-            if one.on_purpose:  # its expiry is no reason for an alert
+            if one.on_purpose:  # an alert about its expiry would be false
                 continue
             name = one.facts.names[0] if one.facts.names else one.facts.subject
             yield one.service, one.source, name, one.facts.until.timestamp()
