@@ -1,5 +1,5 @@
 # The developer's commands; `make help` lists them. They need only make and a Python with venv on PATH.
-# Each installs its requirements in .venv once, and again when setup.cfg or the native helper changes.
+# Each installs its requirements in .venv once, and again when setup.cfg or the native loop changes.
 # PYTHON=python3.13 selects the Python, pip's own PIP_* variables select the package index, and ARGS="…" is passed to
 # the program.
 
@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 # Most of a test is waiting for a process or a timer, so three tests run for each processor; JOBS=0 runs one after another.
 JOBS ?= $(shell expr 3 '*' $$(nproc))
 PARALLEL = -n $(JOBS) --dist loadgroup
-# The files on which an installation depends. It also compiles the native helper, if there is a compiler.
-INSTALLED = setup.cfg setup.py pyproject.toml echod/fastpath/native_helper.c
+# The files on which an installation depends. It also compiles the native loop, if there is a compiler.
+INSTALLED = setup.cfg setup.py pyproject.toml echod/fastpath/native_loop.c
 TYPED = echod twisted/plugins bench completion docs tests
 
 .DEFAULT_GOAL := help

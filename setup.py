@@ -1,6 +1,6 @@
-"""The parts that setup.cfg cannot express: README.md with links that work on the package index, and the native helper.
+"""The parts that setup.cfg cannot express: README.md with links that work on the package index, and the native loop.
 
-The native helper (echod/fastpath/native_helper.c) is optional: if it cannot be compiled, the installation continues
+The native loop (echod/fastpath/native_loop.c) is optional: if it cannot be compiled, the installation continues
 without it. It uses nothing of Python, so one wheel serves every version of Python. A wheel without it is for every
 platform.
 """
@@ -16,7 +16,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 TOP = Path(__file__).parent
-HELPER = "echod.fastpath.libnative_helper"
+NATIVE = "echod.fastpath.libnative_loop"
 
 
 class Library(build_ext):
@@ -32,7 +32,7 @@ class Wheel(bdist_wheel):
 
     def get_tag(self) -> tuple[str, str, str]:
         """The tag of the wheel: for one platform only if the library was compiled."""
-        compiled = any(Path(self.bdist_dir).rglob("libnative_helper.so"))
+        compiled = any(Path(self.bdist_dir).rglob("libnative_loop.so"))
         return ("py3", "none", super().get_tag()[2] if compiled else "any")
 
 
@@ -50,12 +50,12 @@ if __name__ == "__main__":
     settings = ConfigParser()
     settings.read(TOP / "setup.cfg", encoding="utf-8")
     readme = (TOP / "README.md").read_text("utf-8")
-    source = HELPER.rpartition(".")[0].replace(".", "/") + "/native_helper.c"
+    source = NATIVE.rpartition(".")[0].replace(".", "/") + "/native_loop.c"
     # Without debugging information and a build ID, the library does not depend on the folder it is built in.
     compile_args, link_args = ["-O3", "-g0"], ["-Wl,--build-id=none"]
-    helper = Extension(HELPER, [source], extra_compile_args=compile_args, extra_link_args=link_args, optional=True)
+    extension = Extension(NATIVE, [source], extra_compile_args=compile_args, extra_link_args=link_args, optional=True)
     setup(
         long_description=with_absolute_links(readme, settings["metadata"]["url"]),
-        ext_modules=[helper],
+        ext_modules=[extension],
         cmdclass={"build_ext": Library, "bdist_wheel": Wheel},
     )

@@ -232,7 +232,7 @@ SERVERS: Final = (
     ),
     Server(
         "echod-python",
-        "echod (no native helper)",
+        "echod (no native loop)",
         EVERY,
         configured("plane-python", "[daemon]", 'plane = "python"'),
         together=True,

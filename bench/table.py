@@ -15,13 +15,13 @@ FULL = 0.95
 _NOTHING = "–"
 COLUMNS = (
     (PYTHON, "Python"),
-    (ECHOD, "with helper"),
+    (ECHOD, "with native loop"),
     (YARDSTICK, "C"),
     (STOCK, "stock Twisted"),
     (UVLOOP, "uvloop"),
     ("go", "Go"),
 )
-"""The columns of `helper_table`."""
+"""The columns of `native_table`."""
 _AGAINST = {YARDSTICK: "C", STOCK: "stock Twisted", UVLOOP: "uvloop", ASYNCIO: "asyncio"}
 
 
@@ -124,8 +124,8 @@ def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> 
     return align(rows, left=5) if len(rows) > 1 else []
 
 
-def helper_table(results: Results) -> list[str]:
-    """The fast path with and without its native helper beside other servers: processor time relative to C, and targets.
+def native_table(results: Results) -> list[str]:
+    """The fast path with and without its native loop beside other servers: processor time relative to C, and targets.
 
     It is empty unless both were measured.
     """
@@ -218,7 +218,7 @@ def report(results: Results, subject: str, titles: Mapping[str, str], notes: Ite
     blocks = [
         targets_table(results, subject, titles),
         targets_table(results, PLAIN, titles) if subject != PLAIN else [],
-        helper_table(results),
+        native_table(results),
         [*results.remarks, *notes],
         *(workload_block(results, workload, subject, titles) for workload in WORKLOADS),
         *(memory_block(results, row, titles) for row in IDLE),

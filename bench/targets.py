@@ -15,7 +15,7 @@ YARDSTICK, STOCK, UVLOOP, ASYNCIO, ITSELF = "yardstick", "stock", "uvloop", "asy
 """The comparison: the C program that the workload names, a peer by its key, or none."""
 
 ECHOD, PLAIN, PYTHON = "echod", "echod-off", "echod-python"
-"""The subjects that have targets: echod, without its fast path, and without its native helper."""
+"""The subjects that have targets: echod, without its fast path, and without its native loop."""
 COMPARED: Final = {
     ECHOD: (YARDSTICK, STOCK, UVLOOP),
     PLAIN: (YARDSTICK, STOCK, ASYNCIO),
@@ -44,10 +44,10 @@ class Target:
         return figure >= self.bound if self.measure == "rate" else figure <= self.bound
 
 
-def _row(workload: str, helper: float, python: float, stock: float, uvloop: float) -> tuple[Target, ...]:
-    """Against C with the native helper and without it; against stock Twisted and uvloop with it."""
+def _row(workload: str, native: float, python: float, stock: float, uvloop: float) -> tuple[Target, ...]:
+    """Against C with the native loop and without it; against stock Twisted and uvloop with it."""
     return (
-        Target(workload, YARDSTICK, helper),
+        Target(workload, YARDSTICK, native),
         Target(workload, YARDSTICK, python, subject=PYTHON),
         Target(workload, STOCK, stock),
         Target(workload, UVLOOP, uvloop),
@@ -55,7 +55,7 @@ def _row(workload: str, helper: float, python: float, stock: float, uvloop: floa
 
 
 TARGETS: Final[tuple[Target, ...]] = (
-    # Without the helper: the upper end of what was measured before the helper existed.
+    # Without the native loop: the upper end of what was measured before the native loop existed.
     *_row("tcp-64", 1.05, 1.24, 0.33, 1.0),
     Target("tcp-64", STOCK, 2.5, "rate"),
     *_row("tcp-1", 1.05, 1.2, 0.45, 1.1),

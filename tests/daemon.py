@@ -33,7 +33,7 @@ from tests.fork_server import Popen
 
 TOP: Final = Path(__file__).parents[1]
 SECONDS: Final = output.SECONDS  #: the time limit of every wait of a test
-PLANE: Final = os.environ.get("PLANE", "auto")  #: "python": the fast path without its native helper
+PLANE: Final = os.environ.get("PLANE", "auto")  #: "python": the fast path without its native loop
 ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
 ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")

@@ -40,7 +40,7 @@ class Daemon:
 
     workers: int | Auto = 1  #: processes that share every address; "auto" is one for each usable CPU
     drain: float = 10.0  #: seconds that a stop or a reload waits for open connections
-    plane: Plane = "auto"  #: "off" disables the fast path, "python" its native helper
+    plane: Plane = "auto"  #: "off" disables the fast path, "python" its native loop
     log_format: LogFormat = "auto"  #: "auto" is journal under systemd, text otherwise
     log_level: LogLevel = "info"
     landlock: bool = False  #: whether the kernel restricts the process to the files and ports of its start

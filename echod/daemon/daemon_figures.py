@@ -54,7 +54,7 @@ def flush_counters_in_steps(daemon: CountingDaemon) -> Iterator[None]:
 
 def process_figures(daemon: CountingDaemon) -> Mapping[str, int]:
     """The counters and gauges of this process alone, by name. `plane` is whether the fast path runs, and
-    `native` whether its native helper serves connections.
+    `native` whether its native loop serves connections.
     """
     return {
         "plane": int(daemon.shared.plane is not None),

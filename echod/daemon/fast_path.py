@@ -8,7 +8,7 @@ from typing import Any
 from echod.config.settings import Configuration
 from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
-from echod.fastpath import native_helper, syscalls
+from echod.fastpath import native_library, syscalls
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.in_place_lane import InPlaceLane
 from echod.fastpath.loop import Loop
@@ -40,7 +40,7 @@ class FastPath:
         if self._refusals:
             return None
         try:
-            if configuration.daemon.plane == "python" or native_helper.library is None:
+            if configuration.daemon.plane == "python" or native_library.library is None:
                 return Loop(self._reactor)
             return NativeLoop(self._reactor)
         except OSError as error:

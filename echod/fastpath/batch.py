@@ -97,7 +97,7 @@ class Batch:
         self._prepare_reply()
 
     def new_joined(self) -> tuple[Any, Any]:
-        """A msghdr for a joined send by the native helper, and its parts. The caller must keep both."""
+        """A msghdr for a joined send by the native loop, and its parts. The caller must keep both."""
         parts = syscalls.ffi.new("struct iovec[]", SLOTS)
         header = syscalls.ffi.new("struct msghdr *")
         header.name_length, header.parts = self.name_length, parts

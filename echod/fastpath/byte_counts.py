@@ -1,20 +1,20 @@
 """Counts the bytes received and sent on each connection of a lane, and adds them to the listener's counters.
 
-A message costs one addition, here or in the native helper. Everything else is computed on request.
+A message costs one addition, here or in the native loop. Everything else is computed on request.
 """
 
 from __future__ import annotations
 
 from echod.events import Counters
-from echod.fastpath.native_helper import StreamHelper
+from echod.fastpath.native_library import NativeStreamLane
 
 
 class ByteCounts:
-    """Byte counts by descriptor. The lane adds received bytes to `carried`; `helper` counts what it receives itself."""
+    """Byte counts by descriptor. The lane adds received bytes to `carried`; `native` counts what it receives itself."""
 
-    def __init__(self, counters: Counters, helper: StreamHelper | None = None) -> None:
-        self.carried: list[int] = []  #: received bytes, without those of the helper
-        self._helper = helper
+    def __init__(self, counters: Counters, native: NativeStreamLane | None = None) -> None:
+        self.carried: list[int] = []  #: received bytes, without those of the native loop
+        self._native = native
         self._grown: dict[int, int] = {}  # difference between the replies and the received bytes
         self._settled: dict[int, tuple[int, int]] = {}  # received and sent bytes that the counters have already
         self._counters = counters
@@ -24,8 +24,8 @@ class ByteCounts:
         while descriptor >= len(self.carried):
             self.carried.append(0)
         self.carried[descriptor] = 0
-        if self._helper is not None:
-            self._helper.begin(descriptor)
+        if self._native is not None:
+            self._native.begin(descriptor)
 
     def grow(self, descriptor: int, by: int) -> None:
         """Count a reply that is `by` bytes longer than its request (or shorter, if negative)."""
@@ -34,8 +34,8 @@ class ByteCounts:
     def of(self, descriptor: int, unsent: int) -> tuple[int, int]:
         """The received and the sent bytes, given that `unsent` bytes are pending."""
         came = self.carried[descriptor]
-        if self._helper is not None:
-            came += self._helper.carried(descriptor)
+        if self._native is not None:
+            came += self._native.carried(descriptor)
         return came, came + self._grown.get(descriptor, 0) - unsent
 
     def flush_counters(self, descriptor: int, unsent: int) -> None:

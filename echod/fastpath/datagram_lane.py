@@ -29,7 +29,7 @@ from echod.fastpath.batch import CONTROL, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_U
 from echod.fastpath.gate_cache import REMEMBERED, CachedDecision
 from echod.fastpath.joined_sends import JoinedSends
 from echod.fastpath.loop import Loop, Ready
-from echod.fastpath.native_helper import What
+from echod.fastpath.native_library import What
 from echod.fastpath.sockaddr import is_mapped, python_name
 from echod.fastpath.udp_lane import UDPLane, is_batched
 from echod.gate.datagrams import is_many
@@ -52,7 +52,7 @@ class DatagramLane(UDPLane):
         self._transform = None if transform is identity else transform
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
         self._joined = JoinedSends(self._batch)
-        self._helper = loop.datagram_helper(transform, self._told, self._count_answered, self._batch)
+        self._native = loop.native_datagram_lane(transform, self._told, self._count_answered, self._batch)
         self._answer_turn = self._answering()
         self._serve = self._serving()
 
@@ -69,16 +69,16 @@ class DatagramLane(UDPLane):
     def discard(self) -> None:
         """Free the batch."""
         self._batch.close()
-        if self._helper is not None:
-            self._loop.drop(self._helper)
-            self._helper = None
+        if self._native is not None:
+            self._loop.drop(self._native)
+            self._native = None
 
     def forget(self) -> None:
         """Clear caches: access lists, or our own ports or addresses, have changed."""
         super().forget()
         self._batch.honest.clear()
-        if self._helper is not None:
-            self._helper.forget()
+        if self._native is not None:
+            self._native.forget()
 
     def _serving(self) -> Ready:
         """Create the function that serves a turn."""
@@ -99,14 +99,14 @@ class DatagramLane(UDPLane):
         return serve
 
     def _told(self, descriptor: int, what: int, received: int, _sent: int) -> None:
-        """Act for the native helper: it has received datagrams that Python has to answer, or could not receive."""
+        """Act for the native loop: it has received datagrams that Python has to answer, or could not receive."""
         if what == What.DATAGRAMS:
             self._answer_turn(descriptor, received)
         else:
             self._failed(descriptor)
 
     def _count_answered(self, datagrams: int, size: int, failed: int, failed_size: int) -> None:
-        """Count datagrams that the native helper has answered, except the failed ones of them."""
+        """Count datagrams that the native loop has answered, except the failed ones of them."""
         self._failures = 0
         self._count(datagrams, size)
         if failed:
@@ -118,7 +118,7 @@ class DatagramLane(UDPLane):
 
         It is a closure because local names are faster than attributes: this saves 3 of 19 µs.
         """
-        send, helper, remember = syscalls.C.sendmsg, self._helper, self._loop.remember
+        send, native, remember = syscalls.C.sendmsg, self._native, self._loop.remember
         batch, counters, changes = self._batch, self._protocol.counters, self._transform is not None
         passed, on_run = self._gate_cache.passed, self._gate_cache.on_run
         reply, space, is_simple = batch.reply, batch.pktinfo_space, batch.is_simple
@@ -147,8 +147,8 @@ class DatagramLane(UDPLane):
                         counters.bytes_out += size
                     else:
                         counters.refuse(Refusal.SEND)
-                    if helper is not None and source in passed:
-                        remember(helper, 1)
+                    if native is not None and source in passed:
+                        remember(native, 1)
                     control[0] = CONTROL
                 else:
                     if isinstance(decision, Refusal):
@@ -192,9 +192,9 @@ class DatagramLane(UDPLane):
         self._answer_each(descriptor, count, lengths)
 
     def _remember(self, always_admitted: bool, count: int) -> None:
-        """Let the native helper reply to the sources of these slots from now on, if the gate always admits them."""
-        if always_admitted and self._helper is not None:
-            self._loop.remember(self._helper, count)
+        """Let the native loop reply to the sources of these slots from now on, if the gate always admits them."""
+        if always_admitted and self._native is not None:
+            self._loop.remember(self._native, count)
 
     def _answer_all(self, descriptor: int, lengths: list[int], sources: Sequence[bytes]) -> None:
         """Reply to one datagram for each of `lengths`, all admitted; `sources` is empty if all have one source."""

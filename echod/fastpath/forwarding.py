@@ -11,7 +11,7 @@ Rules:
 * Received bytes are counted even if a later call fails.
 * A read of a large message takes whole TCP segments (`_set_unit`), so that no reply ends with a short one.
 * Sockets and pipes are set non-blocking. So a splice needs no flags, and a call with three arguments is faster.
-* With the native helper (`native_loop`), C does the same, and this code continues a connection that C cannot.
+* With the native loop (`native_loop`), C does the same, and this code continues a connection that C cannot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from echod.events import Closing
 from echod.fastpath.acceptor import Accepting
 from echod.fastpath.byte_counts import ByteCounts
 from echod.fastpath.loop import Events, Loop, Ready, Round
-from echod.fastpath.native_helper import StreamHelper, What
+from echod.fastpath.native_library import NativeStreamLane, What
 from echod.fastpath.pipes import Pipe, Pipes, Waiting
 from echod.model import Transform, identity
 from echod.transports.service_factory import ServiceFactory
@@ -56,11 +56,11 @@ class Forwarder(ABC):
         self._loop = loop
         self._factory = factory
         self._transform = transform
-        self._helper = self._native_helper()
-        self._byte_counts = ByteCounts(factory.counters, self._helper)
+        self._native = self._native_lane()
+        self._byte_counts = ByteCounts(factory.counters, self._native)
         self._most = factory.limits.buffer  # bytes of a read
-        if self._helper is not None:
-            self._helper.read_at_most(self._most)
+        if self._native is not None:
+            self._native.read_at_most(self._most)
         self._little = min(SMALL, self._most)  # bytes of a read after small messages
         self._room: list[int] = []  # bytes of the next read, by descriptor
         self._units: list[int] = []  # bytes of a splice, by descriptor
@@ -69,9 +69,9 @@ class Forwarder(ABC):
         self._change_all = self._changing()
         self._carry_all = self._splicing() if transform is identity else self._change_all
 
-    def _native_helper(self) -> StreamHelper | None:
-        """The native helper for the connections; None: Python forwards all bytes."""
-        return self._loop.stream_helper(self._transform, self._told)
+    def _native_lane(self) -> NativeStreamLane | None:
+        """The data of the connections that C shares; None: Python forwards all bytes."""
+        return self._loop.native_stream_lane(self._transform, self._told)
 
     @abstractmethod
     def _keep(self, descriptor: int, left: int) -> None:
@@ -102,23 +102,23 @@ class Forwarder(ABC):
         self._most, self._little = size, min(SMALL, size)
         self._room[:] = [self._little] * len(self._room)
         self._units[:] = [size] * len(self._units)
-        if self._helper is not None:
-            self._helper.read_at_most(size)
+        if self._native is not None:
+            self._native.read_at_most(size)
 
     def _use_pipe(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        if self._helper is not None:
-            self._helper.use_pipe(pipe)
+        if self._native is not None:
+            self._native.use_pipe(pipe)
 
     def _told(self, descriptor: int, what: int, received: int, sent: int) -> None:
-        """Act for a connection that the native helper cannot continue, as the loops below do (`native_helper.What`)."""
-        assert self._helper is not None
+        """Act for a connection that the native loop cannot continue, as the loops below do (`native_library.What`)."""
+        assert self._native is not None
         if what == What.END:
             self._end(descriptor, Closing.DONE)
         elif what == What.FULL:
             self._set_unit(descriptor)
         elif what == What.SHORT:
-            self._wait(descriptor, Waiting(received - sent, None, memoryview(self._helper.rest(sent, received))))
+            self._wait(descriptor, Waiting(received - sent, None, memoryview(self._native.rest(sent, received))))
         elif what == What.SHORT_IN_PIPE:
             self._keep(descriptor, received - sent)
         else:
@@ -183,8 +183,8 @@ class Forwarder(ABC):
         """After a full read, let the next ones take whole segments."""
         unit = self._accepting.whole_segments(descriptor, self._factory.limits.buffer)
         self._units[descriptor] = min(unit or self._most, self._most)
-        if self._helper is not None:
-            self._helper.read_units(descriptor, unit)
+        if self._native is not None:
+            self._native.read_units(descriptor, unit)
 
     def _spliced_less(self, descriptor: int, received: int, gone: int) -> None:
         """Handle a splice that sent less than received. If nothing was received, a read checks for end of input."""

@@ -1,4 +1,4 @@
-"""Declares the system calls of the fast path and the functions of its native helper, and generates libc.py.
+"""Declares the system calls of the fast path and the functions of its native loop, and generates libc.py.
 
 Run `python -m echod.fastpath.generate_libc` after a change.
 
@@ -35,7 +35,7 @@ DECLARATIONS: Final = """
     ssize_t sendmsg(int, const struct msghdr *, int);
 """
 
-HELPER: Final = """
+NATIVE: Final = """
     struct echod_source { uint32_t name[8], to[4]; };
     struct echod_datagrams {
         struct mmsghdr *slots;
@@ -54,7 +54,7 @@ HELPER: Final = """
     int echod_abi(void);
     int echod_serve(struct echod_loop *, int, int);
     void echod_remember(struct echod_datagrams *, int);
-"""  # as in native_helper.c
+"""  # as in native_loop.c
 
 HEAD: Final = '"""Declarations of the C library. `python -m echod.fastpath.generate_libc` generates this module."""\n\n'
 GENERATED: Final = Path(__file__).with_name("libc.py")
@@ -65,7 +65,7 @@ def source() -> str:
     import cffi
 
     builder = cffi.FFI()
-    builder.cdef(DECLARATIONS + HELPER)
+    builder.cdef(DECLARATIONS + NATIVE)
     builder.set_source("echod.fastpath.libc", None)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "libc.py"

@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from echod.fastpath.batch import Batch
-from echod.fastpath.native_helper import Count, DatagramHelper, Helper, StreamHelper, Told
+from echod.fastpath.native_library import Count, NativeDatagramLane, NativeLane, NativeStreamLane, Told
 from echod.fastpath.timerfd import TimerDescriptor
 from echod.model import Transform
 from echod.transports.write_retry import WriteRetry
@@ -59,7 +59,7 @@ def _unused(_descriptor: int, _events: int) -> None:
 class Loop:
     """Replaces the reactor's wait; with a reactor without epoll, it is one of its readers. Raises OSError."""
 
-    is_native: ClassVar[bool] = False  #: whether the native helper serves connections
+    is_native: ClassVar[bool] = False  #: whether the native loop serves connections
 
     def __init__(self, reactor: Any) -> None:
         self._reactor: Any = reactor
@@ -106,18 +106,20 @@ class Loop:
             self._timer.close()
         self._epoll.close()
 
-    def stream_helper(self, transform: Transform, told: Told) -> StreamHelper | None:
-        """The native helper for a lane; None: Python forwards all bytes. `told` acts when the helper cannot."""
+    def native_stream_lane(self, transform: Transform, told: Told) -> NativeStreamLane | None:
+        """The data that a lane shares with C; None: Python forwards all bytes. `told` acts when C cannot."""
         return None
 
-    def datagram_helper(self, transform: Transform, told: Told, count: Count, batch: Batch) -> DatagramHelper | None:
-        """The same for datagrams, which are received into `batch`; `count` counts those that the helper answered."""
+    def native_datagram_lane(
+        self, transform: Transform, told: Told, count: Count, batch: Batch
+    ) -> NativeDatagramLane | None:
+        """The same for datagrams, which are received into `batch`; `count` counts those that C has answered."""
         return None
 
-    def remember(self, helper: DatagramHelper, count: int) -> None:
-        """Let the helper reply to the sources of the first `count` slots; the gate must admit them always."""
+    def remember(self, native: NativeDatagramLane, count: int) -> None:
+        """Let C reply to the sources of the first `count` slots; the gate must admit them always."""
 
-    def drop(self, helper: DatagramHelper) -> None:
+    def drop(self, native: NativeDatagramLane) -> None:
         """Free the data of a lane that has ended."""
 
     def watch(
@@ -126,7 +128,7 @@ class Loop:
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: Helper | None = None,
+        native: NativeLane | None = None,
     ) -> None:
         """Call `ready(descriptor, events)` whenever the descriptor is ready for one of `events`.
 
@@ -146,7 +148,7 @@ class Loop:
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: Helper | None = None,
+        native: NativeLane | None = None,
     ) -> None:
         """Change the events and functions of a descriptor."""
         self.ready[descriptor] = ready

@@ -1,11 +1,11 @@
-"""The loop with the native helper: C waits, and serves the connections that it can serve; Python does everything else.
+"""The native loop: C waits, and serves the connections that it can serve; Python does everything else.
 
       epoll ──► echod_serve ─┬─ entries[descriptor].lane: forward, in C
                              └─ told: ends, errors, short writes, and all other descriptors ──► Python
 
-The helper goes on until Python has to act: a timer of Twisted, a signal and the reactor's epoll are descriptors here.
-After BATCH rounds it returns in any case. Every connection that the helper serves can also be served by Python, which
-happens after a short write in the same round, and for descriptors above the table.
+C goes on until Python has to act: a timer of Twisted, a signal and the reactor's epoll are descriptors here. After
+BATCH rounds it returns in any case. Every connection that C serves can also be served by Python, which happens after a
+short write in the same round, and for descriptors above the table.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ import resource
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any, Final
 
-from echod.fastpath import native_helper, syscalls
+from echod.fastpath import native_library, syscalls
 from echod.fastpath.batch import Batch
 from echod.fastpath.loop import Events, Loop, Ready, Round
-from echod.fastpath.native_helper import KINDS, WORDS, Count, DatagramHelper, Helper, StreamHelper, Told, What
+from echod.fastpath.native_library import (
+    KINDS,
+    WORDS,
+    Count,
+    NativeDatagramLane,
+    NativeLane,
+    NativeStreamLane,
+    Told,
+    What,
+)
 from echod.model import Transform
 
 BATCH: Final = 64  #: rounds until Python runs in any case
@@ -28,11 +37,11 @@ _BYTES: Final = 8 * WORDS
 
 
 class NativeLoop(Loop):
-    """A Loop whose waits and forwarding are in C. `library` is the native helper. Raises OSError."""
+    """A Loop whose waits and forwarding are in C. `library` is that of `native_library`. Raises OSError."""
 
     is_native = True
 
-    def __init__(self, reactor: Any, library: Any = native_helper.library) -> None:
+    def __init__(self, reactor: Any, library: Any = native_library.library) -> None:
         super().__init__(reactor)
         self._library = library
         self._serve = library.echod_serve
@@ -42,37 +51,39 @@ class NativeLoop(Loop):
         self._entries = memoryview(pages).cast("Q")
         ffi = syscalls.ffi
         self._table = ffi.from_buffer("struct echod_entry[]", pages)
-        self._native = ffi.new("struct echod_loop *", {"epoll": self._epoll.fileno(), "size": size})
-        self._native.entries = self._table
-        self._told = memoryview(ffi.buffer(self._native.told)).cast("B").cast("i")
+        self._shared = ffi.new("struct echod_loop *", {"epoll": self._epoll.fileno(), "size": size})
+        self._shared.entries = self._table
+        self._told = memoryview(ffi.buffer(self._shared.told)).cast("B").cast("i")
         at = ffi.offsetof("struct echod_loop", "counted")
-        self._counted = memoryview(ffi.buffer(self._native)).cast("B")[at : at + 4].cast("I")
-        self._helpers: list[Helper | None] = []  # by descriptor
-        self._datagram_helpers: list[DatagramHelper] = []
+        self._counted = memoryview(ffi.buffer(self._shared)).cast("B")[at : at + 4].cast("I")
+        self._native_lanes: list[NativeLane | None] = []  # by descriptor
+        self._native_datagram_lanes: list[NativeDatagramLane] = []
         self._poll = self._serve_natively
 
-    def stream_helper(self, transform: Transform, told: Told) -> StreamHelper | None:
-        """The data that a lane shares with the helper; None if only Python knows its transform."""
+    def native_stream_lane(self, transform: Transform, told: Told) -> NativeStreamLane | None:
+        """The data that a lane shares with C; None if only Python knows its transform."""
         kind = KINDS.get(transform)
-        return None if kind is None else StreamHelper(kind, told, self._entries, self._native)
+        return None if kind is None else NativeStreamLane(kind, told, self._entries, self._shared)
 
-    def datagram_helper(self, transform: Transform, told: Told, count: Count, batch: Batch) -> DatagramHelper | None:
+    def native_datagram_lane(
+        self, transform: Transform, told: Told, count: Count, batch: Batch
+    ) -> NativeDatagramLane | None:
         """The same for datagrams. `count` is called before any other code of Python can read the counters."""
         kind = KINDS.get(transform)
         if kind is None:
             return None
-        helper = DatagramHelper(kind, told, count, batch)
-        self._datagram_helpers.append(helper)
-        return helper
+        native = NativeDatagramLane(kind, told, count, batch)
+        self._native_datagram_lanes.append(native)
+        return native
 
-    def remember(self, helper: DatagramHelper, count: int) -> None:
-        """Let the helper reply to the sources of the first `count` slots; the gate must admit them always."""
-        self._library.echod_remember(helper.udp, count)
+    def remember(self, native: NativeDatagramLane, count: int) -> None:
+        """Let the native loop reply to the sources of the first `count` slots; the gate must admit them always."""
+        self._library.echod_remember(native.udp, count)
 
-    def drop(self, helper: DatagramHelper) -> None:
+    def drop(self, native: NativeDatagramLane) -> None:
         """Free the data of a lane that has ended."""
-        self._datagram_helpers.remove(helper)
-        helper.close()
+        self._native_datagram_lanes.remove(native)
+        native.close()
 
     def watch(
         self,
@@ -80,12 +91,12 @@ class NativeLoop(Loop):
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: Helper | None = None,
+        native: NativeLane | None = None,
     ) -> None:
-        """As Loop.watch. With `helper`, the native helper serves the descriptor."""
-        while descriptor >= len(self._helpers):
-            self._helpers.append(None)
-        self._enter(descriptor, helper)
+        """As Loop.watch. With `native`, C serves the descriptor."""
+        while descriptor >= len(self._native_lanes):
+            self._native_lanes.append(None)
+        self._enter(descriptor, native)
         super().watch(descriptor, events, ready, all_ready)
 
     def change(
@@ -94,30 +105,30 @@ class NativeLoop(Loop):
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: Helper | None = None,
+        native: NativeLane | None = None,
     ) -> None:
         """As Loop.change and `watch`."""
-        self._enter(descriptor, helper)
+        self._enter(descriptor, native)
         super().change(descriptor, events, ready, all_ready)
 
     def _clear(self, descriptor: int) -> None:
         self._enter(descriptor, None)
         super()._clear(descriptor)
 
-    def _enter(self, descriptor: int, helper: Helper | None) -> None:
-        self._helpers[descriptor] = helper
+    def _enter(self, descriptor: int, native: NativeLane | None) -> None:
+        self._native_lanes[descriptor] = native
         at = WORDS * descriptor
         if at < len(self._entries):
-            self._entries[at + 1] = 0 if helper is None else helper.address
+            self._entries[at + 1] = 0 if native is None else native.address
 
     def _serve_natively(self, timeout: float | None, _most: int) -> Events:
-        """Wait and serve, and act for connections that the helper cannot continue. Returns the other descriptors."""
+        """Wait and serve, and act for connections that C cannot continue. Returns the other descriptors."""
         wait, rounds = (-1, BATCH) if timeout is None else (0, 1)
-        count = self._serve(self._native, wait, rounds)
+        count = self._serve(self._shared, wait, rounds)
         if self._counted[0]:
             self._counted[0] = 0
-            for helper in self._datagram_helpers:
-                helper.flush_counts()
+            for native in self._native_datagram_lanes:
+                native.flush_counts()
         if count < 0:
             if count != -errno.EINTR:  # a signal: Python runs its handler now
                 raise OSError(-count, os.strerror(-count))
@@ -128,7 +139,7 @@ class NativeLoop(Loop):
             if what == What.READY:
                 found.append((descriptor, received))
                 continue
-            serves = self._helpers[descriptor]
+            serves = self._native_lanes[descriptor]
             try:
                 assert serves is not None
                 serves.told(descriptor, what, received, sent)

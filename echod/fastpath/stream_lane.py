@@ -10,7 +10,7 @@ Rules:
 
 * A read takes at most `limits.buffer` bytes, and nothing is read before the bytes of the last read were sent. So a
   connection holds no more than that.
-* One read for each connection in a round. With the native helper, up to 16 full reads if fewer connections are ready.
+* One read for each connection in a round. With the native loop, up to 16 full reads if fewer connections are ready.
 * A short write stops reading. This is the backpressure, and makes half-close correct: the end of input is seen only
   after all bytes before it have been sent.
 * Pending bytes stay in their pipe (`pipes`), and count as unsent. While the send budget of all connections is used up
@@ -196,7 +196,7 @@ class StreamLane(Forwarder):
         if self._factory.events.connections:
             self._peers[descriptor] = peer or self._accepting.peer()
         try:
-            self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all, self._helper)
+            self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all, self._native)
         except OSError:  # no memory, or above max_user_watches (epoll(7))
             self._reset(descriptor, Closing.LOST)
 
@@ -238,7 +238,7 @@ class StreamLane(Forwarder):
             del self._waiting[descriptor]
             self._factory.mark.change(-waiting.whole)
             self._pipes.give_back(waiting)
-            self._loop.change(descriptor, EPOLLIN, self._carry, self._carry_all, self._helper)
+            self._loop.change(descriptor, EPOLLIN, self._carry, self._carry_all, self._native)
 
     def _end(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
         """Close a connection and report it; `unsent` and pending bytes were received but not sent."""

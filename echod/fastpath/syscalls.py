@@ -24,21 +24,21 @@ except ImportError:  # of cffi's part in C
 else:
     C = ffi.dlopen(None)
 
-HELPER_PREFIX: Final = "echod_"  #: of the declared functions that are not the C library's, but the native helper's
+NATIVE_PREFIX: Final = "echod_"  #: of the declared functions that are not the C library's, but the native loop's
 
 
-def has_all(library: Any, *, of_helper: bool) -> bool:
-    """Whether a library has every function that is declared for the native helper, or for the C library."""
+def has_all(library: Any, *, of_loop: bool) -> bool:
+    """Whether a library has every function that is declared for the native loop, or for the C library."""
     try:
         for name in dir(library):
-            if name.startswith(HELPER_PREFIX) is of_helper:
+            if name.startswith(NATIVE_PREFIX) is of_loop:
                 getattr(library, name)
     except ffi.error:  # not an AttributeError
         return False
     return True
 
 
-available: Final = hasattr(os, "splice") and C is not None and has_all(C, of_helper=False)
+available: Final = hasattr(os, "splice") and C is not None and has_all(C, of_loop=False)
 
 batches: Final = available and ffi.sizeof("struct mmsghdr") == 64 and sys.byteorder == "little"
 """Whether the structures above have the memory layout that `fastpath.batch` expects: 64-bit and little-endian."""

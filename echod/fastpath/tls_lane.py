@@ -46,7 +46,7 @@ class TlsLane(StreamLane):
         self._engines: dict[int, TlsEngine] = {}
         self._carry_all = self._change_all = self._decrypting()
 
-    def _native_helper(self) -> None:
+    def _native_lane(self) -> None:
         return None  # it does not know TLS
 
     def _adopt(self, detached: Detached, host: bytes, facts: Facts) -> None:

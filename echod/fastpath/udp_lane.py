@@ -11,7 +11,7 @@ from twisted.internet.base import DelayedCall
 from echod.fastpath import syscalls
 from echod.fastpath.gate_cache import GateCache
 from echod.fastpath.loop import Loop, Ready
-from echod.fastpath.native_helper import DatagramHelper
+from echod.fastpath.native_library import NativeDatagramLane
 from echod.fastpath.sockaddr import is_mapped, packed
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
@@ -28,7 +28,7 @@ class UDPLane(ABC):
     """
 
     _serve: Ready
-    _helper: DatagramHelper | None = None
+    _native: NativeDatagramLane | None = None
 
     def __init__(self, loop: Loop, plain: UDPPort) -> None:
         self._loop = loop
@@ -56,7 +56,7 @@ class UDPLane(ABC):
         self._prepare_socket()
         self._plain.filter.begin()
         self._plain.connected = 1  # so that it can be stopped without having listened
-        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve, helper=self._helper)
+        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve, native=self._native)
 
     def stopListening(self) -> None:
         """Reply to waiting datagrams, then close the socket."""
@@ -88,7 +88,7 @@ class UDPLane(ABC):
 
     def _serve_again(self) -> None:
         self._resume = None
-        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve, helper=self._helper)
+        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve, native=self._native)
 
     def _leave(self) -> None:
         if self._resume is not None:

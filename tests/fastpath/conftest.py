@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fastpath.listener import listener, needs_the_helper, needs_the_plane
+from tests.fastpath.listener import listener, needs_the_native_loop, needs_the_plane
 
 PLANE = pytest.param("plane", marks=needs_the_plane)
-NATIVE = pytest.param("native", marks=needs_the_helper)
+NATIVE = pytest.param("native", marks=needs_the_native_loop)
 
 
 @pytest.fixture(params=[PLANE, NATIVE, "plain"])

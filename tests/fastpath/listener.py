@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 
 from echod.daemon.fast_path import lane_class
 from echod.events import Events
-from echod.fastpath import native_helper, syscalls
+from echod.fastpath import native_library, syscalls
 from echod.fastpath.loop import Loop
 from echod.fastpath.native_loop import NativeLoop
 from echod.fastpath.stream_lane import StreamLane
@@ -39,9 +39,9 @@ STALL: Final = 10.0
 IDLE: Final = 100.0
 TURNS: Final = 20  # turns after which everything that needs no client has happened
 
-LOOPS: Final = {"plane": Loop, "native": NativeLoop}  # the fast path in Python, and with the native helper
-needs_the_helper = pytest.mark.skipif(native_helper.library is None, reason="the native helper was not compiled")
-both_loops = pytest.mark.parametrize("way", ["plane", pytest.param("native", marks=needs_the_helper)])
+LOOPS: Final = {"plane": Loop, "native": NativeLoop}  # the fast path in Python, and with the native loop
+needs_the_native_loop = pytest.mark.skipif(native_library.library is None, reason="the native loop was not compiled")
+both_loops = pytest.mark.parametrize("way", ["plane", pytest.param("native", marks=needs_the_native_loop)])
 needs_the_plane = pytest.mark.skipif(not syscalls.available, reason="the fast path is not available")
 
 

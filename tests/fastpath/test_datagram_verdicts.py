@@ -14,24 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echod.fastpath import native_helper, syscalls
+from echod.fastpath import native_library, syscalls
 from echod.fastpath.batch import MOST_AT_ONCE, Batch
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
-from echod.fastpath.native_helper import What
+from echod.fastpath.native_library import What
 from echod.fastpath.native_loop import NativeLoop
 from echod.gate.limits import Rate
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.datagram import A_TURN, REST
 from tests.fastpath.datagram_ways import RATE, answers, both, check_turns, turns_of
-from tests.fastpath.listener import needs_the_helper
+from tests.fastpath.listener import needs_the_native_loop
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 
-LOOPS = [Loop, NativeLoop] if native_helper.library is not None else [Loop]
+LOOPS = [Loop, NativeLoop] if native_library.library is not None else [Loop]
 both_loops = pytest.mark.parametrize("kind", LOOPS, ids=lambda kind: kind.__name__)
 
 PAYLOADS = st.sampled_from([b"", b"a", b"same", b"x" * 64, b"y" * 64, b"Z" * 1400])
@@ -249,8 +249,8 @@ def test_each_of_few_sources_gets_one_send_of_its_replies_in_order(kind, url):
         assert plane.told["datagrams_out"] == 14
 
 
-@needs_the_helper
-def test_the_native_helper_joins_no_more_bytes_than_one_datagram_has():
+@needs_the_native_loop
+def test_the_native_loop_joins_no_more_bytes_than_one_datagram_has():
     with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
         place = ("127.0.0.1", plane.socket.getsockname()[1])
         for _ in range(2):
@@ -268,8 +268,8 @@ def test_the_native_helper_joins_no_more_bytes_than_one_datagram_has():
         assert plane.told["bytes_out"] == 60 * 1400
 
 
-@needs_the_helper
-def test_the_native_helper_answers_known_sources_until_a_rule_changes():
+@needs_the_native_loop
+def test_the_native_loop_answers_known_sources_until_a_rule_changes():
     """Python checks the address and the source of a datagram, and remembers both until `forget`. The counters are exact
     meanwhile.
     """
@@ -291,8 +291,8 @@ def test_the_native_helper_answers_known_sources_until_a_rule_changes():
             assert plane.told["bytes_out"] == plane.told["bytes_in"] == sent * len(b"number 0")
 
 
-@needs_the_helper
-def test_the_native_helper_replies_from_the_address_that_was_asked():
+@needs_the_native_loop
+def test_the_native_loop_replies_from_the_address_that_was_asked():
     """A source is known with the address that it has asked; another address of this machine is decided again."""
     with both(Echo(), "udp://*:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
         for turn in range(2):
@@ -303,8 +303,8 @@ def test_the_native_helper_replies_from_the_address_that_was_asked():
                 assert answers(mine[:1], 4) == [[(b"x" * 64, host)] * 4], turn
 
 
-@needs_the_helper
-def test_a_socket_that_only_fails_in_the_native_helper_is_paused():
+@needs_the_native_loop
+def test_a_socket_that_only_fails_in_the_native_loop_is_paused():
     with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
         lane = plane.lane
         assert isinstance(lane, DatagramLane)
@@ -319,8 +319,8 @@ def test_a_socket_that_only_fails_in_the_native_helper_is_paused():
         assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]
 
 
-@needs_the_helper
-def test_the_native_helper_knows_more_sources_than_the_cache_of_decisions():
+@needs_the_native_loop
+def test_the_native_loop_knows_more_sources_than_the_cache_of_decisions():
     """A batch of new sources is remembered at once: Python forgets its decisions about the earliest meanwhile."""
     with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, _), ExitStack() as stack:
         lane, place = plane.lane, ("127.0.0.1", plane.socket.getsockname()[1])
@@ -339,8 +339,8 @@ def test_the_native_helper_knows_more_sources_than_the_cache_of_decisions():
         assert (in_python[0], in_python[-1]) == (True, False)
 
 
-@needs_the_helper
-def test_the_native_helper_receives_single_datagrams_and_bursts():
+@needs_the_native_loop
+def test_the_native_loop_receives_single_datagrams_and_bursts():
     """After one datagram it asks for one at a time, most of the time. An empty one is a datagram too."""
     with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
         place, sent = ("127.0.0.1", plane.socket.getsockname()[1]), 0

@@ -319,7 +319,7 @@ def test_an_answer_of_another_length_has_its_full_time(tmp_path):
 @pytest.mark.parametrize("service", [Echo, Upper])
 @pytest.mark.parametrize("way", [pytest.param("plane", marks=needs_the_plane), "plain"])
 def test_a_peer_that_loses_a_reply_gets_no_fin(make, service):
-    """For every error of send: after a FIN, a peer would believe that it has everything. For the native helper,
+    """For every error of send: after a FIN, a peer would believe that it has everything. For the native loop,
     tests/system_wide/test_failing_calls.py lets its calls fail.
     """
     real_splice, real_write, broken = os.splice, os.write, [False]
@@ -534,7 +534,7 @@ def test_pending_data_in_pipes_and_in_memory_is_handed_over(tmp_path, way):
         before = pipes(os.getpid())
         clients = [made.connect(narrow=False) for _ in range(6)]
         for client in clients:
-            client.send(data()[:30_000])  # the native helper uses a pipe only after a large message
+            client.send(data()[:30_000])  # the native loop uses a pipe only after a large message
             assert made.hear(client, 30_000) == data()[:30_000]
         sent = [made.stick(client) for client in clients]
         assert pipes(os.getpid()) == before + 3

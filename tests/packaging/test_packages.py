@@ -96,7 +96,7 @@ def test_the_sdist_overwrites_no_file_of_twisted(sdist):
 
 def test_the_wheel_is_for_one_platform_and_every_python(wheel):
     assert re.search(r"-py3-none-linux_\w+\.whl$", wheel.name)
-    assert "echod/fastpath/libnative_helper.so" in ZipFile(wheel).namelist()
+    assert "echod/fastpath/libnative_loop.so" in ZipFile(wheel).namelist()
 
 
 def test_without_a_compiler_the_wheel_is_for_every_platform(tree, tmp_path):
@@ -123,5 +123,5 @@ def test_each_distribution_installs_a_daemon_that_twistd_finds(form, request, tm
     for command in ([python, "-m", "echod"], [fresh / "bin" / "echod"]):
         assert VERSION in run(*command, "--version", cwd=tmp_path)
     run(fresh / "bin" / "echoctl", "--help", cwd=tmp_path)
-    loaded = "import echod.fastpath.native_helper as helper; print(helper.library is not None)"
+    loaded = "import echod.fastpath.native_library as native; print(native.library is not None)"
     assert run(python, "-P", "-c", loaded, cwd=tmp_path) == "True\n"

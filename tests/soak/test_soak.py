@@ -9,7 +9,7 @@ import pytest
 
 from tests.daemon import SECONDS, Daemon, eventually
 from tests.fastpath.clients import held
-from tests.fastpath.listener import needs_the_helper
+from tests.fastpath.listener import needs_the_native_loop
 from tests.soak import objects
 from tests.soak.load import MIX, Cycles, Datagrams, Way
 from tests.soak.meter import PER, Course, Sample, slope
@@ -111,7 +111,7 @@ def unsent(daemon):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", [*objects.WAYS, pytest.param("native", marks=needs_the_helper)])
+@pytest.mark.parametrize("way", [*objects.WAYS, pytest.param("native", marks=needs_the_native_loop)])
 def test_python_keeps_no_object_of_a_connection(way):
     assert {name: count for name, count in objects.growth(way, 500).items() if count > 5} == {}
 

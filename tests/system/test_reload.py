@@ -23,7 +23,7 @@ from echod.client.admin import Administrator, RequestRefused
 from echod.measurement.stamp import Request, Unauthenticated
 from tests.contract.matrix import data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
-from tests.fastpath.listener import needs_the_helper
+from tests.fastpath.listener import needs_the_native_loop
 
 PLANES = ("auto", "off")
 PIDFD_GETFD = 438  # on every machine but alpha
@@ -300,8 +300,8 @@ def test_changes_that_need_a_start_are_reported(daemon):
     assert daemon.reload()["notes"] == []
 
 
-@needs_the_helper
-def test_the_native_helper_is_used_until_the_next_start():
+@needs_the_native_loop
+def test_the_native_loop_is_used_until_the_next_start():
     with Reloaded("auto") as daemon, daemon.connect() as client:
         for before, plane, notes, serves in (
             ("auto", "python", ["daemon.plane: python takes effect at the next start"], (True, True)),

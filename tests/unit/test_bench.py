@@ -14,7 +14,7 @@ from bench.options import FULL, QUICK, parse
 from bench.process import free_ports
 from bench.run import without_tls
 from bench.servers import SERVERS, Kit, Place
-from bench.table import align, helper_table, judge, report, targets_table
+from bench.table import align, judge, native_table, report, targets_table
 from bench.targets import STOCK, TARGETS, UVLOOP, YARDSTICK, Target
 from bench.workloads import IDLE, MEMORY, WORKLOADS, Role
 
@@ -46,10 +46,10 @@ def measured(figures):
     return results
 
 
-def test_the_table_of_the_native_helper_has_a_column_for_each_server_and_ratios_to_c():
+def test_the_table_of_the_native_loop_has_a_column_for_each_server_and_ratios_to_c():
     rows = {"echod": [5.0, 6.0], "echod-python": [6.0, 7.2], "c": [5.0, 6.0], "stock": [20.0, 24.0], "go": [10.0, 12.0]}
     datagrams = {"echod": [4.0], "echod-python": [4.4], "c-recvmmsg": [4.0], "c-recvfrom": [9.0], "uvloop": [8.0]}
-    lines = helper_table(measured({"tcp-64": rows, "udp-64": datagrams, "tcp-1": {"echod": [1.0], "c": [1.0]}}))
+    lines = native_table(measured({"tcp-64": rows, "udp-64": datagrams, "tcp-1": {"echod": [1.0], "c": [1.0]}}))
     assert [line.split("  ")[0] for line in lines] == [
         "relative to C",
         WORKLOAD["tcp-64"].title,
@@ -59,7 +59,7 @@ def test_the_table_of_the_native_helper_has_a_column_for_each_server_and_ratios_
     assert "1.20× (≤ 1.24: met) 1.00× (≤ 1.05: met)" in " ".join(lines[1].split())
     assert lines[2].split()[-5:] == ["4.00", "µs", "–", "2.00×", "–"]
     assert "1.10× (≤ 1: MISSED) 1.00× (≤ 0.95: MISSED)" in " ".join(lines[2].split())
-    assert helper_table(measured({"tcp-64": {"echod": [5.0], "c": [5.0]}})) == []
+    assert native_table(measured({"tcp-64": {"echod": [5.0], "c": [5.0]}})) == []
 
 
 def test_a_slice_has_the_generators_report_and_the_servers_clock():

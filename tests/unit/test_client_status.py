@@ -56,7 +56,7 @@ def test_a_line_says_that_a_certificate_has_expired_or_will(capfd, days, when):
 @pytest.mark.parametrize(
     ("status", "how"),
     [
-        ({"plane": True, "native": True}, "on, with the native helper"),
+        ({"plane": True, "native": True}, "on, with the native loop"),
         ({"plane": True, "native": False}, "on, in Python"),
         ({"plane": True}, "on, in Python"),  # of an earlier version
         ({"plane": False, "native": False}, "off"),

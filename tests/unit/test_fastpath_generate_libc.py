@@ -13,7 +13,7 @@ def test_the_generated_module_has_the_declarations():
 
 
 def test_every_declared_function_is_looked_for():
-    declared = re.findall(r"(\w+)\(", generate_libc.DECLARATIONS + generate_libc.HELPER)
+    declared = re.findall(r"(\w+)\(", generate_libc.DECLARATIONS + generate_libc.NATIVE)
     assert sorted(dir(syscalls.C)) == sorted(declared)
 
 
@@ -25,5 +25,5 @@ def test_the_daemon_does_not_need_the_parser_of_declarations():
 
 def test_a_missing_function_is_noticed():
     """cffi raises an error of its own for it, which `hasattr` does not catch."""
-    assert syscalls.has_all(syscalls.C, of_helper=False)
-    assert not syscalls.has_all(syscalls.C, of_helper=True)
+    assert syscalls.has_all(syscalls.C, of_loop=False)
+    assert not syscalls.has_all(syscalls.C, of_loop=True)

@@ -1,4 +1,4 @@
-"""The loops, in Python and with the native helper: they serve every ready descriptor in each round, and let the
+"""The loops, in Python and with the native loop: they serve every ready descriptor in each round, and let the
 reactor run when it has work.
 """
 
@@ -18,7 +18,7 @@ from twisted.internet.epollreactor import EPollReactor
 
 from echod.fastpath.loop import Loop
 from echod.fastpath.native_loop import NativeLoop
-from tests.fastpath.listener import needs_the_helper
+from tests.fastpath.listener import needs_the_native_loop
 from tests.fastpath.reactors import REACTORS, failures, reactor_of, turn_until
 
 NESTED: Final = EPollReactor
@@ -83,7 +83,7 @@ def plane_of(kind: type[Any], make: type[Loop]) -> Iterator[Plane]:
                 pipe.close()
 
 
-@pytest.fixture(params=[Loop, pytest.param(NativeLoop, marks=needs_the_helper)], ids=["python", "native"])
+@pytest.fixture(params=[Loop, pytest.param(NativeLoop, marks=needs_the_native_loop)], ids=["python", "native"])
 def make(request):
     return request.param
 

@@ -84,10 +84,10 @@ def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Ite
 
 
 def fast_path(status: Mapping[str, Any]) -> str:
-    """How the fast path serves; a daemon of an earlier version does not report the native helper."""
+    """How the fast path serves; a daemon of an earlier version does not report the native loop."""
     if not status["plane"]:
         return "off"
-    return "on, with the native helper" if status.get("native") else "on, in Python"
+    return "on, with the native loop" if status.get("native") else "on, in Python"
 
 
 CERTIFICATES: Final = ("SERVICE", "CERTIFICATE", "DAYS LEFT", "NAMES")

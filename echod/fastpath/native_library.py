@@ -1,4 +1,4 @@
-"""Loads the native helper (native_helper.c), a library that forwards bytes in C, and holds the data shared with it.
+"""Loads the library of the native loop (native_loop.c), which forwards bytes in C, and holds the data shared with it.
 
 The installation compiles the library if it finds a compiler. Without it, or with one of another version, `library` is
 None, and the fast path uses its loop in Python.
@@ -17,16 +17,16 @@ from echod.fastpath.batch import MOST_AT_ONCE, Batch
 from echod.fastpath.pipes import Pipe
 from echod.model import Transform, identity
 
-ABI: Final = 4  #: of the structures in native_helper.c
-FILE: Final = Path(__file__).with_name("libnative_helper.so")
+ABI: Final = 4  #: of the structures in native_loop.c
+FILE: Final = Path(__file__).with_name("libnative_loop.so")
 KINDS: Final[dict[Transform, int]] = {identity: 0, bytes.upper: 1}
-"""The transforms that the helper knows, by their numbers there."""
+"""The transforms that the native loop knows, by their numbers there."""
 
 
 class What(IntEnum):
-    """What Python has to do for a descriptor; the numbers are those of native_helper.c."""
+    """What Python has to do for a descriptor; the numbers are those of native_loop.c."""
 
-    READY = 0  #: serve it: it is not the helper's, or bytes of another connection had to be kept first
+    READY = 0  #: serve it: it is not the native loop's, or bytes of another connection had to be kept first
     END = 1  #: the peer has shut down sending, and everything was sent back
     LOST = 2  #: a call failed
     LOST_IN_PIPE = 3  #: the same; the received bytes are in the pipe
@@ -47,7 +47,7 @@ def load(file: Path) -> Any:
     if syscalls.available and file.exists():
         try:
             library = syscalls.ffi.dlopen(str(file))
-            if syscalls.has_all(library, of_helper=True) and library.echod_abi() == ABI:
+            if syscalls.has_all(library, of_loop=True) and library.echod_abi() == ABI:
                 return library
         except OSError:  # not a library, or one for another machine
             pass
@@ -57,8 +57,8 @@ def load(file: Path) -> Any:
 library: Final = load(FILE)
 
 
-class Helper:
-    """The data that one lane shares with the helper. `told` acts for the lane when the helper cannot continue."""
+class NativeLane:
+    """The data that one lane shares with the native loop. `told` acts for the lane when C cannot continue."""
 
     def __init__(self, kind: int, told: Told) -> None:
         self.told = told
@@ -67,7 +67,7 @@ class Helper:
         self.address: Final = int(syscalls.ffi.cast("uintptr_t", self._lane))
 
 
-class StreamHelper(Helper):
+class NativeStreamLane(NativeLane):
     """That of a lane for streams. `entries` and `loop` are those of the NativeLoop."""
 
     def __init__(self, kind: int, told: Told, entries: memoryview, loop: Any) -> None:
@@ -90,12 +90,12 @@ class StreamHelper(Helper):
             self._entries[at] = self._entries[at + 2] = 0
 
     def read_units(self, descriptor: int, unit: int) -> None:
-        """Limit each read of a connection to `unit` bytes; with 0, the helper asks again after a full read."""
+        """Limit each read of a connection to `unit` bytes; with 0, the native loop asks again after a full read."""
         if (at := WORDS * descriptor) < len(self._entries):
             self.units[2 * (at + 2)] = unit
 
     def carried(self, descriptor: int) -> int:
-        """The bytes that the helper has received on a connection."""
+        """The bytes that the native loop has received on a connection."""
         at = WORDS * descriptor
         return int(self._entries[at]) if at < len(self._entries) else 0
 
@@ -104,11 +104,11 @@ class StreamHelper(Helper):
         return bytes(self._buffer[first:behind])
 
 
-class DatagramHelper(Helper):
+class NativeDatagramLane(NativeLane):
     """That of a lane for datagrams, which are received into the slots of `batch`.
 
-    `count` is called with the datagrams and the bytes that the helper has received, and those of both whose replies the
-    kernel did not accept.
+    `count` is called with the datagrams and the bytes that the native loop has received, and those of both whose
+    replies the kernel did not accept.
     """
 
     def __init__(self, kind: int, told: Told, count: Count, batch: Batch) -> None:
@@ -137,7 +137,7 @@ class DatagramHelper(Helper):
             self._count(*counts)
 
     def close(self) -> None:
-        """Free the memory of the sources. The helper cannot be used afterwards."""
+        """Free the memory of the sources. The lane cannot be used afterwards."""
         syscalls.ffi.release(self._sources)
         self._pages.close()
 

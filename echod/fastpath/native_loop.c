@@ -1,6 +1,6 @@
-/* The native helper of the fast path: forwards bytes in C until Python has to act. It is optional: without this library
+/* The native loop of the fast path: forwards bytes in C until Python has to act. It is optional: without this library
  * forwarding.py and datagram_lane.py do the same in Python, and define the behaviour. native_loop.py uses it.
- *     cc -O3 -fPIC -shared -o libnative_helper.so native_helper.c
+ *     cc -O3 -fPIC -shared -o libnative_loop.so native_loop.c
  * It needs no header of Python and keeps no state of its own: Python owns all memory that it uses. It never closes a
  * descriptor, never changes the events of one, and never blocks except in epoll_wait. Python decides about ends,
  * errors, short writes, and sources of datagrams. generate_libc.py declares the structures; ABI changes with them. */

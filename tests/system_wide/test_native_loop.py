@@ -1,4 +1,4 @@
-"""The tests of the fast path again: with a native helper that checks its own memory accesses, and without a helper."""
+"""The tests of the fast path again: with a native loop that checks its memory accesses, and without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_PROCESS: Final = (
     "tests/fastpath/test_rounds.py",
     "tests/fastpath/test_datagram_verdicts.py",
 )
-CHECKED: Final = ("tests/unit/test_fastpath_native_helper.py", "tests/unit/test_fastpath_loop.py", *IN_PROCESS)
+CHECKED: Final = ("tests/unit/test_fastpath_native_library.py", "tests/unit/test_fastpath_loop.py", *IN_PROCESS)
 DAEMONS: Final = ("tests/fastpath/test_same_answers.py", "tests/fastpath/test_drain.py", "tests/contract")
 
 
@@ -36,15 +36,15 @@ def pytest_passes(tree: Path, *modules: str, **environ: str) -> str:
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
-def test_the_helper_makes_no_wrong_access(sanitizer, tmp_path):
+def test_the_native_loop_makes_no_wrong_access(sanitizer, tmp_path):
     """In a copy of the tree, whose library is compiled with the sanitizer. It ends the process at the first error."""
     tree = tmp_path / "tree"
     tree.mkdir()
     for name in ("echod", "tests", "twisted", "setup.cfg", "etc"):
         (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, tree / name)
-    library = tree / "echod/fastpath/libnative_helper.so"
+    library = tree / "echod/fastpath/libnative_loop.so"
     library.unlink(missing_ok=True)
-    source = library.with_name("native_helper.c")
+    source = library.with_name("native_loop.c")
     options = ("-g", "-O1", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-fPIC", "-shared")
     subprocess.run(["cc", *options, "-o", library, source], check=True)
     runtime_name, called = SANITIZERS[sanitizer]
@@ -62,5 +62,5 @@ def test_the_helper_makes_no_wrong_access(sanitizer, tmp_path):
     assert "skipped" not in printed, printed
 
 
-def test_the_fast_path_without_a_helper_passes_the_same_tests():
+def test_the_fast_path_without_the_native_loop_passes_the_same_tests():
     pytest_passes(TOP, *DAEMONS, PLANE="python")

@@ -1,4 +1,4 @@
-"""The native helper: only a library with the declared structures is used, and only for transforms that it knows."""
+"""The library of the native loop: only one with the declared structures is used, for transforms that it knows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Final
 import pytest
 from twisted.internet.epollreactor import EPollReactor
 
-from echod.fastpath import native_helper, native_loop, syscalls
+from echod.fastpath import native_library, native_loop, syscalls
 from echod.fastpath.batch import MOST_AT_ONCE
-from echod.fastpath.native_helper import What, load
+from echod.fastpath.native_library import What, load
 from echod.fastpath.native_loop import NativeLoop
 from echod.model import identity
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from tests.contract.matrix import data
-from tests.fastpath.listener import Listener, both_loops, listener, needs_the_helper, needs_the_plane
+from tests.fastpath.listener import Listener, both_loops, listener, needs_the_native_loop, needs_the_plane
 from tests.fastpath.reactors import reactor_of
 
-SOURCE: Final = Path(native_helper.__file__).with_suffix(".c")
+SOURCE: Final = Path(native_loop.__file__).with_suffix(".c")
 STRUCTURES: Final = ("echod_source", "echod_datagrams", "echod_lane", "echod_entry", "echod_told", "echod_loop")
 
 pytestmark = needs_the_plane
@@ -70,8 +70,8 @@ def test_python_declares_the_structures_and_numbers_of_the_source(tmp_path):
     printed = subprocess.run([compiled(tmp_path, program)], check=True, capture_output=True, text=True).stdout
     ours = [ffi.sizeof(f"struct {name}") for name in STRUCTURES]
     ours += [ffi.offsetof(f"struct {name}", field) for name, field in fields]
-    ours += [native_helper.ABI, native_helper.SOURCES, MOST_AT_ONCE, *native_helper.KINDS.values(), *What]
-    assert list(native_helper.KINDS) == [identity, bytes.upper]
+    ours += [native_library.ABI, native_library.SOURCES, MOST_AT_ONCE, *native_library.KINDS.values(), *What]
+    assert list(native_library.KINDS) == [identity, bytes.upper]
     assert [int(word) for word in printed.split()] == ours
 
 
@@ -83,7 +83,7 @@ def test_the_source_has_at_most_150_lines_of_code_and_no_header_of_python():
     assert not re.search(r"\b(malloc|static char|static int [a-z]+\b[^(])", text), "it keeps no state of its own"
 
 
-@needs_the_helper
+@needs_the_native_loop
 def test_other_transforms_are_left_to_python():
     with reactor_of(EPollReactor) as reactor:
         loop = NativeLoop(reactor)
@@ -91,13 +91,13 @@ def test_other_transforms_are_left_to_python():
         def told(descriptor: int, what: int, received: int, sent: int) -> None:
             raise AssertionError
 
-        assert loop.stream_helper(identity, told) is not None
-        assert loop.stream_helper(bytes.upper, told) is not None
-        assert loop.stream_helper(bytes.lower, told) is None
+        assert loop.native_stream_lane(identity, told) is not None
+        assert loop.native_stream_lane(bytes.upper, told) is not None
+        assert loop.native_stream_lane(bytes.lower, told) is None
         loop.discard()
 
 
-@needs_the_helper
+@needs_the_native_loop
 @pytest.mark.parametrize("size", [1, 255, 256, 8191, 8192, 30_000, 65_536])
 @pytest.mark.parametrize("service", [Echo, Upper])
 def test_every_byte_of_a_message_of_any_size_is_right(tmp_path, service, size):
@@ -114,10 +114,10 @@ def test_every_byte_of_a_message_of_any_size_is_right(tmp_path, service, size):
 
 
 def units(made: Listener) -> set[int]:
-    """The bytes of the next read, in Python and in the native helper."""
+    """The bytes of the next read, in Python and in the native loop."""
     descriptor = max(made.port._hosts)
     found = {made.port._units[descriptor]}
-    return found if made.port._helper is None else {*found, made.port._helper.units[2 * (3 * descriptor + 2)]}
+    return found if made.port._native is None else {*found, made.port._native.units[2 * (3 * descriptor + 2)]}
 
 
 @both_loops
@@ -144,7 +144,7 @@ def test_reads_of_a_large_transfer_take_whole_segments(tmp_path, way, scheme, wh
         assert described["bytes_in"] == described["bytes_out"]
 
 
-@needs_the_helper
+@needs_the_native_loop
 def test_a_descriptor_above_the_table_is_served_in_python(tmp_path, monkeypatch):
     monkeypatch.setattr(native_loop, "MOST_ENTRIES", 4)  # below every descriptor of the test
     with listener("native", "tcp", tmp_path, Echo()) as made:
