@@ -149,6 +149,12 @@ def test_a_page_in_place_of_events_is_an_error():
         assert asked(url, "events") == (1, f"echoctl: {url}: the response is not from an echod of this version\n")
 
 
+def test_a_proxy_may_add_a_charset_to_the_type_of_events():
+    with interface(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n") as url:
+        ended = run(*ECHOCTL, "events", "--json", "--admin", url)
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"events": [], "dropped": 0})
+
+
 def test_events_as_one_object_are_bounded():
     event = b"data: %s\n\n" % json.dumps({"event": "x" * 1_000_000}).encode()
     with interface(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", event) as url:

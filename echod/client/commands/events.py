@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             with parsing_response(address):
                 if response.status != 200:
                     raise RequestRefused(response.status, json.loads(response.read(LARGEST)))
-                if response.getheader("content-type") != CONTENT_TYPE:
+                if response.headers.get_content_type() != CONTENT_TYPE:
                     raise ValueError("not a stream of events")
                 for kind, data in messages(response):
                     event = json.loads(data)
