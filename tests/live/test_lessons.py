@@ -286,12 +286,12 @@ WAITS = {
     "closes one connection before the reply": (request_reply, "REPLY_AFTER", 3.0),
     "serves for ever": (restartable_server, "ENDS_WITHIN", 0.3),
     "one client at a time": (many_clients, "WAITS", 3.0),
-    "sends all before it reads": (half_close, "STILL", 3.0),
+    "sends all before it reads": (half_close, "STILL", 0.3),
     "answers each recv": (chat_bot, "WAITS", 3.0),
     "answers every line": (chat_bot, "QUIET", 3.0),
-    "sends once": (lossy_datagrams, "STILL", 3.0),
+    "sends once": (lossy_datagrams, "STILL", 0.3),
 }
-"""Seconds that replace those of the exercises: less for a program that waits for ever, more for one that answers."""
+"""Seconds that replace those of the exercises: few, but enough for a program that has to answer something before."""
 
 
 @pytest.mark.parametrize("name", WRONG)
