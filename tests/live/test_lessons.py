@@ -30,6 +30,12 @@ TCP = """
 import socket, sys
 client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 """
+STAYS = "; import time; time.sleep(99)"  #: its end would reset the connection, with what the attempt has not read yet
+UDP = """
+import socket, sys
+client = socket.socket(type=socket.SOCK_DGRAM)
+client.connect(("127.0.0.1", int(sys.argv[1])))
+"""
 LISTENS = """
 import socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
@@ -76,7 +82,8 @@ def begun(number: int, command: Sequence[str] = (), port: int | None = None, sec
 
 async def verdict(number: int, *command: object, seconds: float = SECONDS):
     """The outcome of an attempt with a program. Nothing of the attempt is left after it."""
-    run, outcome, over = begun(number, [str(word) for word in command], seconds=seconds)
+    port = free_port() if EXERCISES[number - 1].learner_serves else None
+    run, outcome, over = begun(number, [str(word) for word in command], port, seconds)
     await over
     assert not os.path.exists(run.directory)
     return outcome
@@ -138,7 +145,7 @@ WRONG = {
         TCP + "d = b''.join(iter(lambda: client.recv(99), b'')); client.sendall(b'%d' % len(d))",
         "the number of bytes; expected",
     ),
-    "reads one piece": (2, TCP + "client.sendall(b'%d\\n' % len(client.recv(16)))", "has not read the whole message"),
+    "reads one piece": (2, TCP + "client.sendall(b'%d\\n' % len(client.recv(16)))" + STAYS, "has not read the whole"),
     "decodes each piece": (
         2,
         TCP + "n = 0\nwhile d := client.recv(7): n += len(d.decode())\nclient.sendall(b'%d' % n)",
@@ -149,8 +156,8 @@ WRONG = {
         TCP + "n = 0\nwhile d := client.recv(7): n += len(d.decode(errors='replace'))\nclient.sendall(b'%d' % n)",
         "not counted twice",
     ),
-    "sends endless digits": (2, TCP + "client.sendall(b'7' * 5000)", "expected a number in digits"),
-    "sends no number": (2, TCP + "client.sendall(b'twelve\\n')", r"sent twelve\n; expected a number in digits"),
+    "sends endless digits": (2, TCP + "client.sendall(b'7' * 5000)" + STAYS, "expected a number in digits"),
+    "sends no number": (2, TCP + "client.sendall(b'twelve\\n')" + STAYS, r"sent twelve\n; expected a number in digits"),
     "reads one piece of a line": (
         3,
         LISTENS + "c, _ = server.accept(); c.recv(1024); c.sendall(b'received'); c.close()",
@@ -251,18 +258,16 @@ WRONG = {
     "only IPv4": (9, TCP.replace("create_connection", "socket and print"), "has ended with exit code"),
     "sends once": (
         10,
-        "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM)\nwords = []\n"
-        "for n in range(1, 11):\n client.sendto(b'get %d' % n, ('127.0.0.1', int(sys.argv[1])))\n"
+        UDP + "words = []\nfor n in range(1, 11):\n client.send(b'get %d' % n)\n"
         " words.append(client.recv(99).split()[1])\n",
         "expected that your program sends the request again",
     ),
     "takes any reply": (
         10,
-        "import socket, sys\nclient = socket.socket(type=socket.SOCK_DGRAM); client.settimeout(.1)\n"
-        "to = ('127.0.0.1', int(sys.argv[1]))\nwords = []\n"
-        "while len(words) < 10:\n client.sendto(b'get %d' % (len(words) + 1), to)\n"
+        UDP + "client.settimeout(.1)\nwords = []\n"
+        "while len(words) < 10:\n client.send(b'get %d' % (len(words) + 1))\n"
         " try: words.append(client.recv(99).split()[1])\n except TimeoutError: pass\n"
-        "while True:\n client.sendto(b'done ' + b' '.join(words), to)\n",
+        "while True:\n client.send(b'done ' + b' '.join(words))\n",
         "Replies arrive twice and late",
     ),
     "does not wait for thanks": (
