@@ -270,6 +270,15 @@ def _ports_of_this_worker() -> Iterator[int]:
 _candidates: Final = _ports_of_this_worker()
 
 
+def accepts(place: tuple[str, int]) -> bool:
+    """Whether a server accepts connections at a host and port."""
+    try:
+        socket.create_connection(place, 1).close()
+    except OSError:
+        return False
+    return True
+
+
 def eventually(what: Callable[[], bool], seconds: float = SECONDS) -> bool:
     """Whether a condition becomes true in time."""
     ends = time.monotonic() + seconds

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.daemon import SECONDS, eventually, free_port
+from tests.daemon import SECONDS, accepts, eventually, free_port
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -50,7 +49,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             [PROGRAM, str(self.dir / "conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
-        assert eventually(self._accepts)
+        assert eventually(lambda: accepts(("127.0.0.1", self.port)))
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, such as SIGSTOP."""
@@ -63,10 +62,3 @@ class RedisServer:
             self._process.kill()
             self._process.wait(SECONDS)
             self._process = None
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import Any
+from typing import Any, Final
 
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
@@ -13,6 +13,15 @@ from websockets.uri import parse_uri
 
 from tests.daemon import SECONDS, Place
 from tests.tls import TlsSocket
+
+UPGRADE: Final = b"""GET / HTTP/1.1\r
+Host: localhost\r
+Upgrade: websocket\r
+Connection: Upgrade\r
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
+Sec-WebSocket-Version: 13\r
+\r
+"""
 
 
 class WebSocketClient:

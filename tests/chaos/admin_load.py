@@ -18,7 +18,7 @@ from tests.chaos import probe
 from tests.chaos.lab import Lab, Place
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.daemon import SECONDS, eventually, free_port, memory
+from tests.daemon import SECONDS, accepts, eventually, free_port, memory
 
 ECHOD, PLAIN = Subject.ECHOD, Subject.PLAIN
 SERVICES: Final = """
@@ -177,19 +177,11 @@ def _haproxy_statistics() -> Iterator[tuple[Place, int]]:
         )
         with subprocess.Popen([program, "-db", "-f", str(file)], stderr=subprocess.DEVNULL) as process:
             try:
-                if not eventually(lambda: _accepts(place)):
+                if not eventually(lambda: accepts(place)):
                     raise Lacking("haproxy does not become ready")
                 yield place, process.pid
             finally:
                 process.kill()
-
-
-def _accepts(place: Place) -> bool:
-    try:
-        socket.create_connection(place, 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _room_for(descriptors: int) -> None:

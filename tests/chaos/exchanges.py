@@ -23,7 +23,7 @@ from tests.chaos import probe
 from tests.chaos.lab import Lab, Server
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.daemon import SECONDS, TOP, environment, eventually, free_port
+from tests.daemon import SECONDS, TOP, accepts, environment, eventually, free_port
 
 ECHOD, PLAIN, WORKERS, STOCK = Subject.ECHOD, Subject.PLAIN, Subject.WORKERS, Subject.STOCK
 ADMIN = '[admin]\nlisten = ["unix://{dir}/admin.sock?mode=0666", "tcp://127.0.0.1:0"]\n'
@@ -146,7 +146,7 @@ def _other(name: str, config: str, words: Sequence[str]) -> Iterator[tuple[tuple
             start_new_session=True,
         ) as process:
             try:
-                if not eventually(lambda: _accepts(("127.0.0.1", port))):
+                if not eventually(lambda: accepts(("127.0.0.1", port))):
                     raise Lacking(f"{name} does not become ready")
                 yield ("127.0.0.1", port), process
             finally:
@@ -155,14 +155,6 @@ def _other(name: str, config: str, words: Sequence[str]) -> Iterator[tuple[tuple
                     process.wait(3)
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
-
-
-def _accepts(place: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(place, 1).close()
-    except OSError:
-        return False
-    return True
 
 
 # 33

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from tests.chaos import probe
 from tests.chaos.lab import LOOPBACK, Lab, Place, Server
 from tests.chaos.report import Figure, Scenario, Subject
-from tests.daemon import SECONDS, TOP, environment, eventually, free_port
+from tests.daemon import SECONDS, TOP, accepts, environment, eventually, free_port
 
 ECHOD, PLAIN, STOCK, *_ = Subject
 MIB = 1 << 20
@@ -219,18 +219,10 @@ def _stock_chat() -> Iterator[tuple[Server, Place, Place]]:
     with subprocess.Popen(words, cwd=TOP, env=environment(), stderr=subprocess.DEVNULL) as process:
         try:
             places = {"chat": (LOOPBACK, chat), "echo": (LOOPBACK, echo)}
-            assert eventually(lambda: _accepts(places["echo"]))
+            assert eventually(lambda: accepts(places["echo"]))
             yield Server(STOCK, process.pid, places, {}), places["chat"], places["echo"]
         finally:
             process.kill()
-
-
-def _accepts(place: Place) -> bool:
-    try:
-        socket.create_connection(place, 1).close()
-    except OSError:
-        return False
-    return True
 
 
 SCENARIOS = (

@@ -22,7 +22,7 @@ from tests.chaos.faults import family
 from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.daemon import SECONDS, Daemon, eventually, free_port
+from tests.daemon import SECONDS, Daemon, accepts, eventually, free_port
 from tests.manager import Held, Manager
 
 ECHOD, WORKERS, NGINX = Subject.ECHOD, Subject.WORKERS, Subject.NGINX
@@ -136,7 +136,7 @@ def _orphans(subject: Subject, pid: int, place: Place, greeting: bytes, kill: Ca
         client.sendall(greeting)
         began = time.monotonic()
         kill()
-        closed = eventually(lambda: not _accepts(place), 5)
+        closed = eventually(lambda: not accepts(place), 5)
         refused = time.monotonic() - began
     gone = eventually(lambda: not any(Path(f"/proc/{one}").exists() for one in workers), 10)
     seconds = time.monotonic() - began
@@ -147,12 +147,6 @@ def _orphans(subject: Subject, pid: int, place: Place, greeting: bytes, kill: Ca
     text += f", no process is left after {seconds:.1f} s" if gone else f", {many(len(workers), 'process')[:-1]}es stay"
     kept = closed and refused <= 2 and gone if subject is WORKERS else None
     return Figure(subject, text, kept, {"refused": refused, "gone": seconds})
-
-
-def _accepts(place: Place) -> bool:
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex(place) == 0
 
 
 # 32

@@ -21,6 +21,7 @@ from echod.socket_names import Inet
 from echod.transports.layers.proxy_header import version_2
 from echod.transports.registry import SCHEMES
 from tests.daemon import SECONDS, Daemon, Place, place_of
+from tests.websocket import UPGRADE
 
 KINDS = kinds(plugins=())
 MATRIX = cells(KINDS)
@@ -29,14 +30,6 @@ SOCKETS = {"udp": socket.SOCK_DGRAM, "unix-dgram": socket.SOCK_DGRAM, "unix-seqp
 SILENT = ("console", "discard")  # they reply nothing to a first message
 HELLO = b"hello, this is long enough for a reply\n" * 8
 HELLOS = {"sockperf": bytes(9) + b"\3" + (64).to_bytes(4, "big") + bytes(50)}  # only its own messages get replies
-UPGRADE = b"""GET / HTTP/1.1\r
-Host: localhost\r
-Upgrade: websocket\r
-Connection: Upgrade\r
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
-Sec-WebSocket-Version: 13\r
-\r
-"""
 
 
 def config(served: list[tuple[str, str]]) -> str:

@@ -18,6 +18,7 @@ from echod.transports.layers.proxy_header import version_2
 from tests.activation import activated
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, environment, eventually, free_port, run
+from tests.websocket import UPGRADE
 
 BOTH_PLANES = pytest.mark.parametrize("plane", ["auto", "off"])
 
@@ -347,13 +348,3 @@ listen = ["systemd:one?as=ws"]
         with Administrator(parse(f"unix://{daemon.dir}/admin.sock")) as administrator:
             administrator.ask("/api/reload", "POST")
         assert ask(place) == b"hello"
-
-
-UPGRADE = b"""GET / HTTP/1.1\r
-Host: localhost\r
-Upgrade: websocket\r
-Connection: Upgrade\r
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
-Sec-WebSocket-Version: 13\r
-\r
-"""

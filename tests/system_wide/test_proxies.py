@@ -18,7 +18,7 @@ import pytest
 from echod.address import parse
 from echod.client.admin import Administrator
 from echod.socket_names import Inet
-from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port
+from tests.daemon import ECHOCTL, SECONDS, Daemon, accepts, environment, eventually, free_port
 from tests.system_wide.others import file, said, tool
 from tests.system_wide.superservers import own_network
 
@@ -96,16 +96,11 @@ def running(words: Sequence[str | Path], *ports: int) -> Iterator[subprocess.Pop
     """A proxy in the foreground, when it accepts on these ports."""
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment()) as process:
         try:
-            assert eventually(lambda: process.poll() is not None or all(map(accepts, ports)))
+            assert eventually(lambda: process.poll() is not None or all(accepts(("127.0.0.1", port)) for port in ports))
             assert process.poll() is None
             yield process
         finally:
             process.terminate()
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def address(daemon: Daemon, service: str, scheme: str = "tcp") -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from docs.figures.__main__ import FOLDERS, drawn
 from docs.figures.capture import numbered, segment
-from docs.figures.captured import segments
+from docs.figures.captured_segments import segments
 from docs.figures.drawing import COLOURS, Drawing, width_of
 from docs.figures.pictures.websocket_frame import frame
 from docs.figures.sequence import Sequence

@@ -1,6 +1,6 @@
 """Lesson 3: the packets of a connection, from a capture, with the calls and the states of both ends."""
 
-from docs.figures.captured import add
+from docs.figures.captured_segments import add
 from docs.figures.drawing import Language, words
 from docs.figures.sequence import Sequence
 
