@@ -37,7 +37,7 @@ from echod.transports.transport import ConnectRequest, transport_of
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; the kernel sends a SYN again after 1, 3 and 7
 LOST: Final = {Closing.DONE: 0, Closing.MESSAGE: errno.EMSGSIZE}
-"""The errno of each closing reason; any other reason is a reset."""
+"""The errno of each closing reason; any other reason has that of the system, or is a reset."""
 TRUNCATED: Final = "the server closed without close_notify: the reply may be incomplete (RFC 8446 section 6.1)"
 WITHOUT_CLOSE: Final = "the server closed without a Close frame: messages may be missing (RFC 6455 section 7.1.5)"
 PATIENT: Final = Limits(idle=0, stall=0)
@@ -138,7 +138,7 @@ class Dialogue:
         if self._conversation is None:
             self._end(Failed(f"{self.address.label}: {_reason(reason)}"))
 
-    def _stream_over(self, conversation: Conversation, reason: Closing) -> None:
+    def _stream_over(self, conversation: _Upload, reason: Closing) -> None:
         if conversation.begun and isinstance(wrong := conversation.below.facts.error, ProtocolError):
             self._end(Failed(f"{self.address.label}: {_reason(wrong)}"))
             return
@@ -146,7 +146,7 @@ class Dialogue:
             how = WITHOUT_CLOSE if self.address.shape.keeps_messages else TRUNCATED
             self._end(Failed(f"{self.address.label}: {how}"))
             return
-        why = LOST.get(reason, errno.ECONNRESET)
+        why = LOST.get(reason, conversation.failure)
         self._broken(OSError(why, os.strerror(why)) if why else None)
 
     def _broken(self, wrong: OSError | None) -> None:
@@ -173,6 +173,11 @@ class _Upload(Conversation):
     ) -> None:
         super().__init__(begin, scheme, limits, counters, over)
         self._room = room
+        self.failure = errno.ECONNRESET  #: the error that ended the connection, if it was one of the system
+
+    def lost(self, reason: Exception) -> None:
+        self.failure = getattr(reason, "osError", None) or errno.ECONNRESET
+        super().lost(reason)
 
     def drained(self) -> None:
         super().drained()

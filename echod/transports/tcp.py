@@ -11,6 +11,7 @@ from typing import Any, Final
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.tcp import Client, Connector
@@ -133,7 +134,25 @@ class _Dialling:
         return connector
 
 
+class ConnectionFailed(ConnectionLost):
+    """A connection was lost by an error of the system; `osError` is its number, as in Twisted's ConnectError."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.osError = error.errno
+
+
 class _MarkingClient(Client):
+    def doRead(self) -> Any:
+        """As Connection.doRead, which does not return the error of the system."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return ConnectionFailed(error)
+        return self._dataReceived(data)
+
     def createInternetSocket(self) -> socket.socket:
         address = self.connector.address
         opened = open_socket(address, self.addressFamily, self.socketType)

@@ -1,6 +1,9 @@
 """Services in a Twisted program that is not the daemon: real sockets in this process, and no resource is left."""
 
 import argparse
+import errno
+import os
+import socket
 from functools import partial
 from ipaddress import ip_network
 from typing import Any
@@ -329,6 +332,40 @@ async def test_our_client_and_our_server_in_one_program():
         await port.stopListening()
     with pytest.raises(Failed, match="ECONNREFUSED"):
         await converse(url, Reply(b"?"))
+
+
+class TimedOut:
+    """A socket of a connection that the kernel has given up, because the peer acknowledges nothing (tcp(7))."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+
+    def recv(self, _size: int) -> bytes:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_a_connection_has_the_error_of_the_system():
+    begun: Deferred[Session] = Deferred()
+    over: Deferred[Failed | None] = Deferred()
+
+    def begin(_peer: Peer, _say: Say) -> Session:
+        session = Hearing(NOTHING)
+        reactor.callLater(0, begun.callback, session)
+        return session
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        client: Any = Dialogue(reactor, argparse.Namespace(url=parse(url, client=True), ip=None), begin, over.callback)
+        await bounded(begun)
+        transport = client._conversation.below.transport
+        transport.socket = TimedOut(transport.socket)
+        with listening.accept()[0] as peer:
+            peer.send(b"!")
+            assert str(await bounded(over)) == f"{url}: connection timed out (ETIMEDOUT)"
 
 
 @pytest_twisted.ensureDeferred
