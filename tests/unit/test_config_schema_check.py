@@ -260,7 +260,7 @@ def test_a_relative_path_starts_from_its_file():
 
 @dataclass(frozen=True)
 class OddOptions:
-    odd: set[int] = frozenset()  # type: ignore[assignment]
+    odd: set[int] = frozenset()  # type: ignore[assignment]  # a dataclass permits no mutable default
 
 
 class Odd(Service):
