@@ -26,7 +26,7 @@ listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
 """
 
 
-def assert_served(place: tuple[str, int]) -> None:
+def assert_served(place: Place) -> None:
     with socket.create_connection(place, SECONDS) as client:  # type: ignore[arg-type]
         client.sendall(b"hello")
         assert exactly(client, 5) == b"hello"
