@@ -61,7 +61,7 @@ class Popen(subprocess.Popen[Any]):
         request = {"main": main, "words": words, "environ": dict(environ), "folder": folder, "descriptors": inherited}
         message = json.dumps({**request, "umask": options.get("umask", -1)}).encode()
         fits = _FORKABLE.issuperset(options) and os.path.isdir(folder) and len(message) < _LONGEST
-        if main is None or not fits or _early(environ) != _early(_server().environ) or _inherited() != _server().state:
+        if main is None or not fits or _inherited() != _STATE or _early(environ) != _early(_server().environ):
             execute(*given)
             return
         self.pid = _server().fork(message, [*standard, *inherited])
@@ -80,6 +80,9 @@ def _inherited() -> list[str]:
     return [*lines, (thread / "limits").read_text(), os.readlink(thread / "ns/net")]
 
 
+_STATE: Final = _inherited()  #: before the first test: the server must not start from what a test has changed
+
+
 class _Server:
     """The process that forks, and the connection to it. It ends when this process closes the connection."""
 
@@ -87,7 +90,6 @@ class _Server:
         from tests.daemon import environment
 
         self.environ = environment()
-        self.state = _inherited()
         self._lock = threading.Lock()
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-W", "error", "-m", "tests.fork_server", str(theirs.fileno())]

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from twisted import __version__ as version
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.tcp import Connection
 
 TESTED: Final = "26.10"  #: the newest release that was checked
 
 
 USED: Final[Mapping[str, tuple[Callable[[], Any], tuple[str, ...]]]] = {
     "twisted.internet.epollreactor.EPollReactor": (lambda: EPollReactor, ("doPoll", "doIteration")),
+    "twisted.internet.tcp.Connection": (lambda: Connection, ("_dataReceived",)),
 }
 """The objects by their full names, each with the attributes that echod uses."""
 OF_THE_REACTOR: Final = ("_poller",)  #: attributes of an instance of EPollReactor

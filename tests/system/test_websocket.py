@@ -199,6 +199,7 @@ def test_a_reload_adds_and_removes_paths_and_keeps_connections_and_socket():
         loud.close()
         assert eventually(lambda: _connects(served, "/loud", subprotocols=["a"]) == "a")
         text = (served.dir / "echod.toml").read_text()
+        text = re.sub(r"websocket\.subprotocols = .*\n", "", text)
         (served.dir / "echod.toml").write_text(re.sub(r'"ws://[^"]*"', '"tcp://127.0.0.1:0"', text))
         served.ask("/api/reload", "POST")
         with pytest.raises(ConnectionRefusedError):
