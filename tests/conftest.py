@@ -42,6 +42,9 @@ def pytest_runtest_setup() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+pytest_runtest_setup()  # before tests.fork_server reads which signals are ignored
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark repeated tests as slow, and keep those that share a module's fixture in one process of pytest-xdist.
 
