@@ -217,8 +217,8 @@ def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> su
     """Run a process to its end, with an empty standard input unless `input` is given."""
     given = more.pop("input", None)
     more.setdefault("stdin", subprocess.DEVNULL if given is None else subprocess.PIPE)
-    more.setdefault("env", environment())
-    with Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:
+    options = {"env": environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    with Popen(words, **options) as process:
         try:
             output, errors = process.communicate(given, seconds)
         except BaseException:

@@ -14,6 +14,7 @@ import pytest
 
 from echod.testing.output import Output
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port, run
+from tests.fork_server import Popen
 from tests.summaries import check_second, check_summary
 
 CONFIG = """
@@ -299,7 +300,7 @@ def test_a_terminal_shows_a_bar_and_then_the_summary(daemon: Daemon) -> None:
 
 
 def test_signals_print_the_figures(daemon: Daemon) -> None:
-    process = subprocess.Popen(
+    process = Popen(
         [*ECHOCTL, "bench", "-t", "60", daemon.url("echo", "tcp")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -319,7 +320,7 @@ def test_signals_print_the_figures(daemon: Daemon) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_time(daemon: Daemon) -> None:
-    process = subprocess.Popen(
+    process = Popen(
         [*ECHOCTL, "bench", "-t", "60", "-d", "64", daemon.url("echo", "tcp")],
         stdout=subprocess.PIPE,
         env=environment(),

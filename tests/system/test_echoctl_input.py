@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, run
+from tests.fork_server import Popen
 
 CONFIG = """
 [admin]
@@ -54,7 +55,7 @@ def test_non_blocking_input_is_waited_for(words, answer, daemon):
     command, service, scheme = words
     theirs, ours = os.pipe()
     os.set_blocking(theirs, False)
-    with subprocess.Popen(
+    with Popen(
         [*ECHOCTL, command, daemon.url(service, scheme)],
         env=environment(),
         stdin=theirs,
@@ -129,7 +130,7 @@ def test_an_error_that_cannot_be_printed_still_ends_the_program(command):
     nowhere = f"tcp://127.0.0.1:{free_port()}"
     words = ("--admin", nowhere) if command in ("console", "status") else (nowhere,)
     with gone() as terminal:
-        process = subprocess.Popen(
+        process = Popen(
             [*ECHOCTL, command, *words],
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -145,7 +146,7 @@ def test_an_error_that_cannot_be_printed_still_ends_the_program(command):
 
 def test_the_peers_end_that_cannot_be_printed_still_ends_a_conversation():
     with socket.create_server(("127.0.0.1", 0)) as listening, gone() as terminal:
-        process = subprocess.Popen(
+        process = Popen(
             [*ECHOCTL, "talk", f"tcp://127.0.0.1:{listening.getsockname()[1]}"],
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -176,7 +177,7 @@ def test_an_interrupt_ends_a_program_that_blocks_in_its_output(number):
         thread = threading.Thread(target=pour, args=(listening,), daemon=True)
         thread.start()
         reading, writing = os.pipe()
-        with subprocess.Popen(
+        with Popen(
             [*ECHOCTL, "send", f"tcp://127.0.0.1:{listening.getsockname()[1]}", "x"],
             env=environment(),
             stdout=writing,

@@ -7,16 +7,21 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.daemon import SECONDS, TOP, environment, free_port, run
+from echod.client.lessons.texts import language_of
+from tests.daemon import ECHOCTL, SECONDS, TOP, environment, free_port, run
+from tests.fork_server import Popen
 
-ECHOCTL = Path(sys.executable).parent / "echoctl"
 SOLUTION = TOP / "examples" / "lesson_solutions" / "lesson_1.py"
 SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(99)"
 WRONG = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).sendall(b'\\x1b[2J')"
+
+
+def english(**more: str) -> dict[str, str]:
+    """The environment of the tests, with another locale only if theirs is Chinese: then no process can be forked."""
+    return environment(**more, **({} if language_of(os.environ) == "en" else {"LC_ALL": "C.UTF-8"}))
 
 
 @pytest.fixture
@@ -24,9 +29,7 @@ def lesson(tmp_path):
     """Runs the command with a progress of its own."""
 
     def call(*words, **variables):
-        return run(
-            ECHOCTL, "lesson", *words, env=environment(XDG_STATE_HOME=str(tmp_path), LC_ALL="C.UTF-8", **variables)
-        )
+        return run(*ECHOCTL, "lesson", *words, env=english(XDG_STATE_HOME=str(tmp_path), **variables))
 
     return call
 
@@ -54,13 +57,13 @@ def test_the_list_the_verdict_and_the_progress(lesson):
 
 
 def test_a_failure_gives_the_next_hint_and_escapes_what_arrived(lesson):
-    ended = lesson("1", "--", sys.executable, "-c", WRONG)
+    ended = lesson("1", "--", sys.executable, "-S", "-c", WRONG)
     assert ended.returncode == 1
     *_, wrong, hint = ended.stdout.decode().splitlines()
     assert wrong.startswith(r"not passed: your program sent \x1b[2J, and ended the connection before")
     assert hint.startswith("hint 1 of 3: ")
     assert lesson("1", "--hint").stdout.startswith(b"hint 2 of 3: ")
-    ended = lesson("1", "--json", "--language", "zh", "--", sys.executable, "-c", WRONG)
+    ended = lesson("1", "--json", "--language", "zh", "--", sys.executable, "-S", "-c", WRONG)
     assert ended.returncode == 1
     assert ended.stderr.decode().startswith("第 1 课：什么是套接字\n")
     found = json.loads(ended.stdout)
@@ -70,7 +73,7 @@ def test_a_failure_gives_the_next_hint_and_escapes_what_arrived(lesson):
 
 
 def test_a_hint_that_is_shown_during_an_attempt_is_kept(lesson):
-    hints = f"import subprocess; subprocess.run([{str(ECHOCTL)!r}, 'lesson', '2', '--hint'])"
+    hints = f"import subprocess; subprocess.run([*{ECHOCTL!r}, 'lesson', '2', '--hint'])"
     assert b"hint 1 of 3" in lesson("1", "--", sys.executable, "-c", hints).stdout
     assert lesson("2", "--hint").stdout.startswith(b"hint 2 of 3: ")
 
@@ -140,18 +143,8 @@ def test_usage_errors(lesson, words, said):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
 def test_a_signal_ends_the_program_and_frees_the_port(tmp_path, number):
     port = free_port()
-    command = [
-        str(ECHOCTL),
-        "lesson",
-        "1",
-        "--port",
-        str(port),
-        "--",
-        sys.executable,
-        "-c",
-        SLEEPER,
-    ]
-    process = subprocess.Popen(
+    command = [*ECHOCTL, "lesson", "1", "--port", str(port), "--", sys.executable, "-S", "-c", SLEEPER]
+    process = Popen(
         command, env=environment(XDG_STATE_HOME=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     with process:
@@ -175,13 +168,6 @@ def test_a_port_that_is_taken_is_one_line(lesson):
 
 def test_a_list_that_cannot_be_printed(tmp_path):
     with open("/dev/full", "wb") as full:
-        ended = subprocess.run(
-            [ECHOCTL, "lesson"],
-            check=False,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=SECONDS,
-            env=environment(XDG_STATE_HOME=str(tmp_path)),
-        )
+        ended = run(*ECHOCTL, "lesson", stdout=full, env=environment(XDG_STATE_HOME=str(tmp_path)))
     assert ended.stderr == b"echoctl: standard output: no space left on device (ENOSPC)\n"
     assert ended.returncode == 1

@@ -15,6 +15,7 @@ from echod.testing.announced import inet_of
 from echod.testing.output import Output
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Place, environment, eventually, place_of, run
+from tests.fork_server import Popen
 
 CONFIG = """
 [services.echo]
@@ -74,7 +75,7 @@ def printing(stdout: int) -> Iterator[tuple[list[Place], "subprocess.Popen[bytes
     directory = tempfile.TemporaryDirectory(prefix="echod-")
     (Path(directory.name) / "echod.toml").write_text(CONFIG)
     words = [*ECHOD, "--config", f"{directory.name}/echod.toml"]
-    process = subprocess.Popen(words, env=environment(), stdout=stdout, stderr=subprocess.PIPE)
+    process = Popen(words, env=environment(), stdout=stdout, stderr=subprocess.PIPE)
     os.close(stdout)
     try:
         lines = [b""]
@@ -138,7 +139,7 @@ def test_a_log_pipe_without_a_reader_does_not_block(tmp_path):
     assert refused.returncode == 73
     assert refused.stderr.decode() == f"echod: {log}: no process reads from it (ENXIO)\n"
     with reading(log) as first:
-        process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
+        process = Popen(command, env=environment(), cwd=tmp_path)
         place = place_of(first.wait_for(r" info +echo  (\S+)$")[1])
         first.wait_for(" ready: ")
     try:
@@ -190,9 +191,7 @@ def test_printed_lines_have_a_budget_of_bytes():
 def at_a_terminal(*words):
     """A daemon whose standard output and error are a terminal, and the lines that it shows."""
     ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [*ECHOD, *words], env=environment(), stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL
-    )
+    process = Popen([*ECHOD, *words], env=environment(), stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL)
     os.close(theirs)
     lines = Output(os.fdopen(ours, "rb"))
     try:

@@ -17,9 +17,9 @@ from echod.testing.announced import inet_of
 from echod.transports.sockets import IPPROTO_MPTCP
 from echod.transports.tcp import TCP, TCP_FASTOPEN
 from tests.contract.matrix import MIB, data, exactly, rest
-from tests.daemon import SECONDS, Daemon, environment, free_port, run
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, free_port, run
+from tests.fork_server import Popen
 
-ECHOCTL: Final = (sys.executable, "-m", "echod.client.main")
 SOL_MPTCP, MPTCP_INFO, FALLBACK = 284, 1, 1  # <linux/mptcp.h>
 multipath = pytest.mark.skipif(
     not Path("/proc/sys/net/mptcp/enabled").exists() or Path("/proc/sys/net/mptcp/enabled").read_text().strip() != "1",
@@ -100,7 +100,7 @@ def test_a_client_with_mptcp(command):
         listening.settimeout(SECONDS)
         url = f"tcp://127.0.0.1:{listening.getsockname()[1]}?mptcp=yes"
         program = [*ECHOCTL, command, *words, url, *(["x"] if command == "send" else [])]
-        with subprocess.Popen(program, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        with Popen(program, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             with listening.accept()[0] as accepted:
                 accepted.settimeout(SECONDS)
                 if command == "send":
@@ -112,7 +112,7 @@ def test_a_client_with_mptcp(command):
 
 def test_an_option_that_the_kernel_refuses_is_one_line():
     """The kernel has no IP_TTL of Multipath TCP; in a network namespace without it, no socket at all."""
-    done = run(sys.executable, "-m", "echod", "--listen", "echo=tcp://127.0.0.1:0?mptcp=yes&ttl=3", env=environment())
+    done = run(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0?mptcp=yes&ttl=3", env=environment())
     assert done.returncode == 71
     assert done.stderr.decode().startswith("echod: tcp://127.0.0.1:0: ")
     assert done.stderr.decode().rstrip().endswith(")")
@@ -231,7 +231,7 @@ def test_a_probe_of_connecting_uses_the_source():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
         url = f"tcp://127.0.0.1:{listening.getsockname()[1]}?source=127.0.0.4"
-        with subprocess.Popen(
+        with Popen(
             [*ECHOCTL, "ping", "--connect", "-c", "1", url], env=environment(), stdout=subprocess.DEVNULL
         ) as process:
             accepted, remote = listening.accept()
@@ -244,7 +244,7 @@ def test_a_name_is_tried_in_the_family_of_the_source():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
         url = f"tcp://localhost:{listening.getsockname()[1]}?source=127.0.0.5"
-        with subprocess.Popen([*ECHOCTL, "send", url, "x"], env=environment(), stdout=subprocess.DEVNULL) as process:
+        with Popen([*ECHOCTL, "send", url, "x"], env=environment(), stdout=subprocess.DEVNULL) as process:
             accepted, remote = listening.accept()
             with accepted:
                 accepted.settimeout(SECONDS)
@@ -293,7 +293,7 @@ def test_a_group_that_cannot_be_joined_is_one_line():
         ("udp://239.1.2.3:0?interface=nosuch0", "interface nosuch0 does not exist (ENODEV)"),
         ("udp://[ff02::7%nosuch0]:0", "interface nosuch0 does not exist (ENODEV)"),
     ):
-        done = run(sys.executable, "-m", "echod", "--listen", f"echo={url}", env=environment())
+        done = run(*ECHOD, "--listen", f"echo={url}", env=environment())
         assert (done.returncode, done.stderr.decode()) == (71, f"echod: {url.partition('?')[0]}: {why}\n")
-    done = run(sys.executable, "-m", "echod", "--listen", "echo=udp://[ff02::7]:7", env=environment())
+    done = run(*ECHOD, "--listen", "echo=udp://[ff02::7]:7", env=environment())
     assert "a link-local address needs its interface; write [ff02::7%eth0]" in done.stderr.decode()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, environment, run
+from tests.fork_server import Popen
 
 PARENT = """
 import subprocess, sys, time
@@ -16,7 +17,7 @@ time.sleep(600)
 
 def started(*words, **more):
     """A daemon whose standard input is a pipe, when it is ready."""
-    process = subprocess.Popen(
+    process = Popen(
         [*ECHOD, "--listen", "echo=tcp://127.0.0.1:0", "--until-eof", "--announce", "json", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually
+from tests.fork_server import Popen
 from tests.system.test_workers import asked, configuration, fetched, is_replaced, pids, status
 
 CHAT = """
@@ -155,7 +156,7 @@ def has_all(member: Member, names: list[str]) -> bool:
 
 
 def operator(daemon: Daemon) -> Any:
-    return subprocess.Popen(
+    return Popen(
         [*ECHOCTL, "console", "--admin", f"unix://{daemon.dir}/admin.sock"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
