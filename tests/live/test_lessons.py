@@ -89,6 +89,12 @@ async def verdict(number: int, *command: object, seconds: float = SECONDS):
     return outcome
 
 
+async def lines_of(outcome: Outcome, count: int) -> None:
+    """Wait for so many lines of the program."""
+    while len(outcome.lines) < count:
+        await deferLater(reactor, 0.01)
+
+
 async def verdict_of(number: int, code: str, seconds: float = SECONDS):
     """The outcome of an attempt with this Python program."""
     return await verdict(number, sys.executable, "-S", "-c", code, seconds=seconds)
@@ -303,6 +309,7 @@ WAITS = {
 @pytest_twisted.ensureDeferred
 async def test_a_wrong_program_fails_with_the_reason(name, monkeypatch):
     number, code, expected = WRONG[name]
+    monkeypatch.setattr("echod.client.lessons.attempt_run.REPORTS", 0.0)
     if name in WAITS:
         monkeypatch.setattr(*WAITS[name])
     outcome = await verdict_of(number, code)
@@ -374,8 +381,11 @@ async def test_a_default_port_that_is_taken_is_replaced_and_a_port_that_was_aske
 @pytest_twisted.ensureDeferred
 async def test_output_without_end_is_bounded_and_an_endless_program_is_ended():
     code = "import time\nwhile True: print('\\x1b[2J' * 99, flush=True); time.sleep(.001)"
-    outcome = await verdict_of(1, code, seconds=4)
-    assert "no result within 4 s: no program has connected" in outcome.wrong.of("en")
+    run, outcome, over = begun(1, [sys.executable, "-S", "-c", code])
+    await lines_of(outcome, LINES)
+    run._too_late()
+    await over
+    assert f"no result within {SECONDS:g} s: no program has connected" in outcome.wrong.of("en")
     assert len(outcome.lines) == LINES
 
 
@@ -385,7 +395,10 @@ async def test_a_program_that_ignores_sigterm_and_its_child_are_ended():
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.fork()\n"
         "os.write(1, b'%d\\n' % os.getpid())\ntime.sleep(99)"
     )
-    outcome = await verdict_of(1, code, seconds=4)
+    run, outcome, over = begun(1, [sys.executable, "-S", "-c", code])
+    await lines_of(outcome, 2)
+    run._too_late()
+    await over
     assert len(outcome.lines) == 2
     assert eventually(lambda: all(has_ended(line.decode()) for line in outcome.lines))
 
@@ -475,7 +488,8 @@ while True:
 
 @pytest.mark.parametrize("number", range(1, 11))
 @pytest_twisted.ensureDeferred
-async def test_a_hostile_program_fails_in_time_and_its_bytes_are_escaped(number):
+async def test_a_hostile_program_fails_in_time_and_its_bytes_are_escaped(number, monkeypatch):
+    monkeypatch.setattr("echod.client.lessons.attempt_run.REPORTS", 0.0)
     served = EXERCISES[number - 1].learner_serves
     other = {9: HOSTILE_INET6, 10: HOSTILE_SENDER}.get(number, HOSTILE_CLIENT)
     outcome = await verdict_of(number, HOSTILE_SERVER if served else other, seconds=2)

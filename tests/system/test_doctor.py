@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, free_port, run
+from tests.fork_server import Popen
 
 CONFIG = """
 [admin]
@@ -34,6 +36,24 @@ def doctor(*words: object) -> tuple[int, dict[str, Any]]:
 
 def problems(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in found["findings"] if one["severity"] != "notice"]
+
+
+def refusal(daemon: Daemon, visit: Callable[[], None]) -> dict[str, Any]:
+    """What doctor finds about refused clients, which call `visit` while it observes; it observes until one was."""
+    words = [*ECHOCTL, "doctor", "--json", "--wait", "500ms", "--config", str(daemon.dir / "echod.toml")]
+    ends = time.monotonic() + SECONDS
+    while time.monotonic() < ends:
+        with Popen(words, stdout=subprocess.PIPE, env=environment()) as process:
+            while process.poll() is None:
+                with contextlib.suppress(ConnectionResetError):
+                    visit()
+                time.sleep(0.05)
+            assert process.stdout is not None
+            findings = json.load(process.stdout)["findings"]
+        if found := [one for one in findings if one["check"] == "refusals"]:
+            [one] = found
+            return dict(one)
+    raise AssertionError("doctor saw no refused client")
 
 
 def test_the_shipped_configuration_has_no_problem_on_this_machine():
@@ -87,21 +107,15 @@ def test_refusals_during_the_observation_are_reported():
     """A client of a denied network connects while doctor observes."""
     with Daemon(CONFIG) as daemon:
         host, port = daemon.inet("echo", "tcp")
-        words = [*ECHOCTL, "doctor", "--json", "--wait", "5s", "--config", str(daemon.dir / "echod.toml")]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
-            while process.poll() is None:
-                with socket.socket() as client:
-                    client.bind(("127.0.0.9", 0))
-                    client.settimeout(SECONDS)
-                    try:
-                        client.connect((host, port))
-                        client.recv(1)
-                    except ConnectionResetError:
-                        pass
-                time.sleep(0.1)
-            assert process.stdout is not None
-            found = json.load(process.stdout)
-        [one] = [one for one in found["findings"] if one["check"] == "refusals"]
+
+        def visit() -> None:
+            with socket.socket() as client:
+                client.bind(("127.0.0.9", 0))
+                client.settimeout(SECONDS)
+                client.connect((host, port))
+                client.recv(1)
+
+        one = refusal(daemon, visit)
         assert one["needed"] == "a change of services.echo.allow, if you know these clients"
 
 
@@ -138,16 +152,14 @@ def test_the_command_for_a_limit_raises_it(tmp_path):
     (tmp_path / "echoctl").write_text(f'#!/bin/sh\nexec {sys.executable} -m echod.client.main "$@"\n')
     (tmp_path / "echoctl").chmod(0o755)
     with Daemon(limited) as daemon:
-        place, file = daemon.inet("echo", "tcp"), daemon.dir / "echod.toml"
-        words = [*ECHOCTL, "doctor", "--json", "--wait", "5s", "--config", str(file)]
-        with socket.create_connection(place, SECONDS), subprocess.Popen(words, stdout=subprocess.PIPE) as process:
-            while process.poll() is None:
-                with contextlib.suppress(ConnectionResetError), socket.create_connection(place, SECONDS) as refused:
-                    refused.recv(1)
-                time.sleep(0.1)
-            assert process.stdout is not None
-            found = json.load(process.stdout)
-        [one] = [one for one in found["findings"] if one["check"] == "refusals"]
+        place = daemon.inet("echo", "tcp")
+
+        def visit() -> None:
+            with socket.create_connection(place, SECONDS) as refused:
+                refused.recv(1)
+
+        with socket.create_connection(place, SECONDS):
+            one = refusal(daemon, visit)
         assert one["needed"] == "services.echo.limits.per-client above 1, if you know these clients"
         assert one["command"].endswith(f" && echoctl reload --admin unix://{daemon.dir}/admin.sock")
         environ = environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")

@@ -16,6 +16,7 @@ import pytest
 
 from echod.testing.output import Output
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, run
+from tests.fork_server import Popen
 from tests.summaries import check_probe, check_summary
 
 KEY = b"sixteen or more bytes"
@@ -374,7 +375,7 @@ def test_an_interrupted_plugin_prints_its_line_once(daemon):
 
     with path(daemon.inet("echo", "udp"), forward, lambda _: 1) as url:
         words = ("--warn", "10s,50%", "-i", "20ms", url)
-        with subprocess.Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
+        with Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             try:
                 assert begun.wait(SECONDS)
@@ -388,7 +389,7 @@ def test_an_interrupted_plugin_prints_its_line_once(daemon):
 
 def test_the_quit_key_prints_the_directions(daemon):
     words = ("-i", "20ms", daemon.url("reflector", "udp"))
-    with subprocess.Popen(
+    with Popen(
         [*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -417,7 +418,7 @@ def test_the_path_mtu_is_found_also_without_icmp(daemon):
                     data, client = narrow.recvfrom(65_536)
                 except TimeoutError:
                     continue
-                if len(data) <= 1392:
+                if len(data) <= 1472:
                     narrow.sendto(data, client)
 
         thread = threading.Thread(target=drop_large, daemon=True)
@@ -427,7 +428,7 @@ def test_the_path_mtu_is_found_also_without_icmp(daemon):
         finally:
             over.set()
             thread.join(SECONDS)
-    assert (found["path_mtu"], found["largest_size"], found["error"]) == (1420, 1392, None)
+    assert (found["path_mtu"], found["largest_size"], found["error"]) == (1500, 1472, None)
     said = ping("-q", "-M", "probe", daemon.url("echo", "udp://127"))
     assert said.endswith(": path MTU 65535 bytes: probes of 65507 bytes arrive, and none of 65508\n")
 

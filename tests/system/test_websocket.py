@@ -216,6 +216,7 @@ def _connects(served: Served, path: str, **options: Any) -> str | None:
     return client.protocol.subprotocol
 
 
+@pytest.mark.slow
 def test_an_idle_client_that_answers_pings_stays_and_another_is_disconnected():
     config = '[services.echo]\nlisten = ["ws://127.0.0.1:PORT"]\nlimits.idle = "4s"\n'
     with Served(config) as served:
