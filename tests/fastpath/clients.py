@@ -83,6 +83,13 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
     return opened
 
 
+def ended(client: socket.socket, seconds: float = SECONDS) -> bool:
+    """Whether the daemon closes the connection in time, independent of unread bytes."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(seconds * 1000))
+
+
 def reset(client: socket.socket) -> None:
     """Close a connection by RST. A Unix socket has none: there it is a close."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

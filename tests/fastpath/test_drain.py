@@ -1,6 +1,5 @@
 """A stop with much data in flight: clients that read get everything, others are reset at the end; exit code 0."""
 
-import select
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -12,8 +11,8 @@ import pytest
 
 from tests.chaos.faults import connections
 from tests.contract.matrix import MIB, data, exactly, rest
-from tests.daemon import SECONDS, Daemon, eventually
-from tests.fastpath.clients import PLANES, SCHEMES, Crowd, both, configuration, connect, counted
+from tests.daemon import Daemon, eventually
+from tests.fastpath.clients import PLANES, SCHEMES, Crowd, both, configuration, connect, counted, ended
 
 IN_FLIGHT: Final = 40 * MIB
 EACH: Final = MIB
@@ -157,9 +156,3 @@ def test_a_client_that_reads_late_gets_all_pending_output_and_endless_output_is_
         assert daemon.wait() == 0
         assert "closed:drain" not in counted(daemon, "chat", "unix")
         daemon.check()
-
-
-def ended(client: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(client, select.POLLRDHUP)
-    return bool(poll.poll(SECONDS * 1000))

@@ -12,18 +12,11 @@ from typing import Final
 
 from tests.contract.matrix import MIB, data, exactly
 from tests.daemon import Daemon, eventually, is_waiting
-from tests.fastpath.clients import Talker, both, connect, counted, reset
+from tests.fastpath.clients import Talker, both, connect, counted, ended, reset
 
 SCHEMES: Final = ("tcp", "unix")
 CLIENTS: Final = 20  # of each kind
 PIECE: Final = 300_000  # most of a Unix socket's buffer: after less it would accept no more
-
-
-def is_ended(client: socket.socket) -> bool:
-    """Whether the daemon has closed it, independent of unread bytes."""
-    poll = select.poll()
-    poll.register(client, select.POLLRDHUP)
-    return bool(poll.poll(0))
 
 
 def say(client: socket.socket) -> None:
@@ -86,13 +79,13 @@ def test_an_idle_client_is_closed_at_idle_and_a_byte_restarts_it():
         talking = clients.of("echo")
         for begun in silent[::3]:
             begun.sendall(b".")  # the only byte that it ever sends
-        while not all(is_ended(one) for one in silent):
+        while not all(ended(one, 0) for one in silent):
             for client in talking:
                 say(client)
             select.select([], [], [], 0.05)
         for client in talking:
             say(client)
-        assert eventually(lambda: all(is_ended(client) for client in talking))
+        assert eventually(lambda: all(ended(client, 0) for client in talking))
         assert clients.ends("echo") == [{"closed:idle": CLIENTS + 1}] * 4
         assert clients.ends("upper") == [{"closed:idle": CLIENTS}] * 4
         for daemon in daemons.values():
@@ -107,7 +100,7 @@ def test_a_client_that_reads_nothing_is_reset_at_stall_and_a_slow_one_is_not():
         silent = clients.of("echo", "upper")
         stuck = [clients.fill(client).socket for _ in range(2) for client in clients.of("echo", "upper", narrow=True)]
         slow = [Talker(client) for client in clients.of("echo", "upper", narrow=True)]
-        while not all(is_ended(one) for one in stuck):
+        while not all(ended(one, 0) for one in stuck):
             for talker in slow:
                 sip(talker)
             select.select([], [], [], 0.05)

@@ -98,7 +98,7 @@ def test_a_verified_server_replies(pki, version):
         ("expired", r"certificate expired: CN=echo\.example was valid until .* UTC \(10 days ago\); see --insecure"),
         (
             "future",
-            r"certificate not yet valid: CN=echo\.example is valid from .* UTC \(in 20 days\); check the clocks;"
+            r"certificate not yet valid: CN=echo\.example is valid from .* UTC \(in 19 days\); check the clocks;"
             r" see --insecure",
         ),
         (
