@@ -22,6 +22,7 @@ RUN = [name for name in PAGES if name not in WITH_TOOLS]
 
 
 @SKIPPED
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_the_commands_of_a_page_print_what_the_page_has(name):
     page = PAGES[name]

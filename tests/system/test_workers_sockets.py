@@ -46,6 +46,7 @@ def asked(opened: socket.socket, message: bytes, number: int) -> bytes:
         return exactly(client, len(message)) if opened.type == socket.SOCK_STREAM else client.recv(100)
 
 
+@pytest.mark.slow
 def test_the_sockets_of_a_unit_are_served_by_all_workers(tmp_path: Path) -> None:
     """All types of one name; each is also served after a worker was killed, and by the next daemon."""
     kinds: list[tuple[int, int, Any]] = [
@@ -75,7 +76,7 @@ def test_the_sockets_of_a_unit_are_served_by_all_workers(tmp_path: Path) -> None
                 assert daemon.stop() == 0
 
 
-@pytest.mark.parametrize("workers", [2, 1], ids=["two", "one"])
+@pytest.mark.parametrize("workers", [pytest.param(2, id="two", marks=pytest.mark.slow), pytest.param(1, id="one")])
 def test_datagrams_that_arrive_during_the_drain_wait_for_the_next_daemon(tmp_path: Path, workers: int) -> None:
     """Those of every flow: the flows of a worker that ended wait in the socket that the manager keeps."""
     port = free_port()

@@ -18,7 +18,7 @@ import pytest
 from tests.daemon import TOP, environment
 from tests.system_wide.others import ended, said, tool
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools, pytest.mark.timeout(900)]
 
 SECONDS: Final = 900.0  #: for each step of the build
 BASE: Final = "docker.io/library/debian:bookworm-slim"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +17,7 @@ from echod.daemon.twisted_internals_check import OF_THE_REACTOR, USED, Incompati
 OWN = {"_exit", "_port"}  # os._exit; of an endpoint, and only if it has one
 
 
+@cache
 def private_names() -> set[str]:
     """Every `_name` that echod asks an object for and that echod does not define."""
     trees = [ast.parse(path.read_text("utf-8")) for path in Path(echod.__file__).parent.rglob("*.py")]

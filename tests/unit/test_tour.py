@@ -59,6 +59,7 @@ def test_each_command_exists(program, tmp_path, monkeypatch, capsys):
         assert "error" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_picture_is_the_one_of_the_cast():
     assert tour.picture(CAST) == PICTURE
 
