@@ -61,7 +61,7 @@ class Popen(subprocess.Popen[Any]):
         request = {"main": main, "words": words, "environ": dict(environ), "folder": folder, "descriptors": inherited}
         message = json.dumps({**request, "umask": options.get("umask", -1)}).encode()
         fits = _FORKABLE.issuperset(options) and os.path.isdir(folder) and len(message) < _LONGEST
-        if main is None or not fits or _inherited() != _STATE or _early(environ) != _early(_server().environ):
+        if main is None or not fits or unlike(environ):
             execute(*given)
             return
         self.pid = _server().fork(message, [*standard, *inherited])
@@ -69,8 +69,14 @@ class Popen(subprocess.Popen[Any]):
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]  # the same
 
 
-def _early(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith(_ACTS_EARLIER)}
+def unlike(environ: Mapping[str, str]) -> list[str]:
+    """The differences of this process and a program's environment from the server; [] if the program can be forked."""
+    ours, its = ({*_inherited(), *_early(environ)}, {*_STATE, *_early(_server().environ)})
+    return sorted(ours ^ its)
+
+
+def _early(environ: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in environ.items() if name.startswith(_ACTS_EARLIER)]
 
 
 def _inherited() -> list[str]:
