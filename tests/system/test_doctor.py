@@ -39,7 +39,7 @@ def problems(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def refusal(daemon: Daemon, visit: Callable[[], None]) -> dict[str, Any]:
-    """The finding of doctor about refused clients. `visit` is called while doctor observes, until it has seen a refusal."""
+    """The finding of doctor about refused clients; `visit` is called while it observes, until it has seen a refusal."""
     words = [*ECHOCTL, "doctor", "--json", "--wait", "500ms", "--config", str(daemon.dir / "echod.toml")]
     ends = time.monotonic() + SECONDS
     while time.monotonic() < ends:
