@@ -140,9 +140,9 @@ def server(*then: bytes, accept: bool = True) -> Iterator[str]:
                         b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         b"Sec-WebSocket-Accept: %s\r\n\r\n" % accept_key(key).encode()
                     )
-                client.sendall(b"".join(then))
-                client.shutdown(socket.SHUT_WR)
-                with suppress(ConnectionResetError):
+                with suppress(OSError):  # the client may reset the connection at any point
+                    client.sendall(b"".join(then))
+                    client.shutdown(socket.SHUT_WR)
                     while client.recv(4096):
                         pass
 
