@@ -38,6 +38,17 @@ def readers_may_leave() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         die_of_pipe()
+    except OSError:
+        _discard_output()
+        raise
+
+
+def _discard_output() -> None:
+    """Write the rest of the output to /dev/null: a failed flush at exit would print a traceback, with exit code 120."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def die_of_pipe() -> None:

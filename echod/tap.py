@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -41,7 +40,7 @@ from echod.daemon.usage_errors import meant_by, usage_error
 from echod.early_signals import until_the_daemon_takes_them
 from echod.escaping import escaped, from_system, system_error
 from echod.services.registry import kinds
-from echod.stdio import open_standard_streams, readers_may_leave
+from echod.stdio import open_standard_streams, readers_may_leave, report
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint_strings
@@ -344,7 +343,6 @@ def _console(options: Options, configuration: Configuration) -> str | None:
 def _end(code: int, lines: Iterable[str], bound: Iterable[BoundSocket] = ()) -> NoReturn:
     for one in bound:
         one.close()
-    with suppress(OSError, ValueError):  # a closed terminal or pipe must not change the exit code
-        for line in lines:
-            print(f"echod: {line}", file=sys.stderr, flush=True)
+    for line in lines:
+        report(f"echod: {line}")
     raise SystemExit(code)
