@@ -91,11 +91,22 @@ class Building:
         """The admin interface. Over TCP, `allow` and `deny` of `[defaults]` apply."""
         if listen := found.get("listen"):
             self._addresses.check(listen)
+        self._check_admin(found)
         lists = self._fields("defaults", ("allow", "deny"), [self._defaults])
         if self._also:
             self._origins["defaults.allow"] = (*self._origins.get("defaults.allow", (DEFAULT,)), ALLOW)
         allow = tuple(dict.fromkeys(lists.get("allow", LOOPBACK) + self._also))
         return Admin(**self._fields("admin", ADMIN.keys, [found]), allow=allow, deny=lists.get("deny", ()))
+
+    def _check_admin(self, found: Found) -> None:
+        """Check that the other keys of `[admin]` have a `listen`. An empty one disables the interface on purpose."""
+        listen_is_wrong = any(error.path == "admin.listen" for error in self._reading.errors)
+        if "listen" in found or listen_is_wrong or not self._reading.whole:
+            return
+        for key, example in (("hosts", "tcp://127.0.0.1:10090"), ("group", "unix://%t/admin.sock")):
+            if (written := found.get(key)) and written.value:
+                text = f'has no effect without listen; expected one such as listen = ["{example}"], or no {key}'
+                self._reading.add_error(written.file, written.path, text)
 
     def _bus(self, found: Found) -> Bus:
         """The bus. `ca` has an effect only over TLS."""

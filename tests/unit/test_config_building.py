@@ -368,6 +368,22 @@ def test_the_authorities_of_the_bus_need_tls(bus, wrong):
         )
 
 
+@pytest.mark.parametrize("key", ["hosts", "group"])
+def test_the_other_keys_of_the_admin_interface_need_an_address(key):
+    value, example = {
+        "hosts": (["a.example"], "tcp://127.0.0.1:10090"),
+        "group": ("adm", "unix://%t/admin.sock"),
+    }[key]
+    content = services(a=["tcp://127.0.0.1:9"])
+    text = f'has no effect without listen; expected one such as listen = ["{example}"], or no {key}'
+    assert any_errors({**content, "admin": {key: value}}) == [f"admin.{key}: {text}"]
+    assert any_errors({**content, "admin": {key: type(value)()}}) == []
+    assert any_errors({**content, "admin": {key: value, "listen": ["unix:///a"]}}) == []
+    assert any_errors({**content, "admin": {key: value}}, {"admin": {"listen": []}}) == [], "a drop-in disables it"
+    [error] = any_errors({**content, "admin": {key: value, "listen": "unix:///a"}})
+    assert error.startswith("admin.listen: "), "one error, not two"
+
+
 def test_the_websocket_table_of_a_service():
     content = services(a=["ws://127.0.0.1:7/a"])
     content["services"]["a"]["websocket"] = {
