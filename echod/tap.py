@@ -141,7 +141,7 @@ class Options(usage.Options):
             try:
                 configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
                 if self["check-config"]:
-                    tls_of(configuration.bus)
+                    tls_of(configuration)
                     notes += warnings(configuration)
             except ConfigurationRefused as error:
                 _end(error.code, error.lines)
@@ -214,7 +214,7 @@ def makeService(options: Options) -> Daemon:
         store = DescriptorStore(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
         count = options.workers = workers_of(configuration.daemon.workers)
-        hub, make_state = hub_of(reactor, configuration.bus)
+        hub, make_state = hub_of(reactor, configuration)
         workers = Supervisor(reactor, count, hub, identity) if count > 1 else None
         bind = partial(bind_all, reactor, store=store)
         absent: dict[ListenSpec, str] = {}

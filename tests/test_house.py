@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "services": "bus.bus_interface config.units faults gate in_place_replies measurement membership model shape"
     " socket_names small_files escaping http tls",
     "http": "gate model escaping",
-    "bus": "escaping gate",
+    "bus": "escaping gate small_files",
     "shared_memory": "events faults gate membership model",
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"

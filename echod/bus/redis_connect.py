@@ -12,13 +12,18 @@ from twisted.internet.protocol import Factory
 
 from echod.bus.redis_broker import CONNECTED, Connect
 from echod.escaping import escaped, system_error
+from echod.small_files import Unsuitable, read_whole
 
 PACKAGES: Final = "/usr/local/lib/echod"  #: where the Debian package finds further Python packages
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class UnusableTls(Exception):
-    """TLS cannot be used; the message gives the key and the reason."""
+    """TLS cannot be used: `key` is the configuration key, and the message is the reason."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        super().__init__(reason)
 
 
 def connector(reactor: Any, host: str, port: int, options: Any) -> Connect:
@@ -38,24 +43,30 @@ def tls_options(host: str, *, tls: bool, ca: Path | None) -> Any:
 
     `ca` is a file with the certificates that are trusted, in PEM; None: those of the system.
     """
-    try:
-        pem = None if ca is None else ca.read_bytes()
-    except OSError as error:
-        raise UnusableTls(f"bus.ca: {escaped(str(ca))}: {system_error(error)}") from error
+    pem = None if ca is None else _read(ca)
     if not tls:
         return None
     try:
         from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
     except ImportError:
         where = f"--no-deps --target {PACKAGES} " if PACKAGES in sys.path else ""
-        raise UnusableTls(f"bus: rediss:// needs pyOpenSSL: pip install {where}pyopenssl") from None
+        raise UnusableTls("bus.url", f"rediss:// needs pyOpenSSL: pip install {where}pyopenssl") from None
     more: dict[str, Any] = {}
     if pem is not None:
         try:
             trusted = [Certificate.loadPEM(found) for found in _CERTIFICATE.findall(pem)]
         except Exception as error:  # OpenSSL.crypto.Error, whose text is a list of codes
-            raise UnusableTls(f"bus.ca: {escaped(str(ca))}: a certificate in the file is damaged") from error
+            raise UnusableTls("bus.ca", f"{escaped(str(ca))}: a certificate in the file is damaged") from error
         if not trusted:
-            raise UnusableTls(f"bus.ca: {escaped(str(ca))}: the file has no certificate in PEM form")
+            raise UnusableTls("bus.ca", f"{escaped(str(ca))}: the file has no certificate in PEM form")
         more["trustRoot"] = trustRootFromCertificates(trusted)
     return optionsForClientTLS(host, **more)
+
+
+def _read(ca: Path) -> bytes:
+    try:
+        return read_whole(ca)
+    except OSError as error:
+        raise UnusableTls("bus.ca", f"{escaped(str(ca))}: {system_error(error)}") from error
+    except Unsuitable as error:
+        raise UnusableTls("bus.ca", f"{escaped(str(ca))}: {error}") from error

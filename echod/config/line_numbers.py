@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from echod.config.errors import LocatedError, element, joined
+from echod.config.settings import Configuration
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
@@ -51,6 +52,13 @@ def located(errors: Iterable[LocatedError], texts: Mapping[Path, str]) -> list[L
         return next((known[path] for path in _and_outer(error.path) if path in known), error.line)
 
     return [replace(error, line=line(error)) for error in errors]
+
+
+def error_at(configuration: Configuration, key: str, text: str) -> LocatedError:
+    """An error of a configured key, with its file and line."""
+    (file, *_) = configuration.origins[key]
+    [error] = located([LocatedError(file, key, text)], configuration.texts)
+    return error
 
 
 def _and_outer(path: str) -> Iterator[str]:

@@ -13,7 +13,8 @@ from echod.bus.local_bus import LocalBus
 from echod.bus.local_hub import LocalHub
 from echod.bus.redis_broker import RedisBroker
 from echod.bus.redis_connect import UnusableTls, connector, tls_options
-from echod.config.settings import Bus
+from echod.config.line_numbers import error_at
+from echod.config.settings import Bus, Configuration
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.daemon_wide_state import LocalState, MakeState
@@ -27,22 +28,23 @@ CHANNEL = "echod:1:{database}"
 """The channel of a database: publish and subscribe do not distinguish databases. 1 is the version of the messages."""
 
 
-def tls_of(bus: Bus) -> Any:
+def tls_of(configuration: Configuration) -> Any:
     """The options of TLS to the broker, or None without TLS. Raises ConfigurationRefused."""
+    bus = configuration.bus
     if bus.url is None:
         return None
     try:
         return tls_options(bus.url.host, tls=bus.url.tls, ca=bus.ca)
     except UnusableTls as error:
-        raise ConfigurationRefused(EX_CONFIG, [str(error)]) from error
+        raise ConfigurationRefused(EX_CONFIG, [str(error_at(configuration, error.key, str(error)))]) from error
 
 
-def hub_of(reactor: Any, bus: Bus) -> tuple[BrokeredHub | None, MakeState]:
+def hub_of(reactor: Any, configuration: Configuration) -> tuple[BrokeredHub | None, MakeState]:
     """The hub for `[bus]`, and what makes the state of a daemon with one process. Raises ConfigurationRefused."""
-    url = bus.url
+    url = configuration.bus.url
     if url is None:
         return None, LocalState
-    connect = connector(reactor, url.host, url.port, tls_of(bus))
+    connect = connector(reactor, url.host, url.port, tls_of(configuration))
     login = (url.user or "default", url.password) if url.password else None
     work = WorkBudget(reactor.callLater)
     channel = CHANNEL.format(database=url.database)

@@ -340,12 +340,13 @@ def test_check_refuses_a_bus_that_a_start_refuses(command, tmp_path):
     config.write_text(text)
     ended = run(*command, config, env=without)
     assert (ended.returncode, ended.stdout) == (78, b"")
-    assert ended.stderr.decode() == f"{program}: bus: rediss:// needs pyOpenSSL: pip install pyopenssl\n"
+    where = f"{program}: {config}:4: bus.url"
+    assert ended.stderr.decode() == f"{where}: rediss:// needs pyOpenSSL: pip install pyopenssl\n"
     config.write_text(f'{text}ca = "{ca}"\n')
     ended = run(*command, config)
     assert (ended.returncode, ended.stderr.decode()) == (
         78,
-        f"{program}: bus.ca: {ca}: no such file or directory (ENOENT)\n",
+        f"{program}: {config}:5: bus.ca: {ca}: no such file or directory (ENOENT)\n",
     )
 
 

@@ -11,11 +11,12 @@ from typing import Final
 from echod.client.stdout import fail
 from echod.client.tables import fitted, screen, show
 from echod.config.address_listing import warnings
-from echod.config.errors import ConfigurationError
+from echod.config.errors import ConfigurationError, LocatedError
 from echod.config.fd_budget import fit
+from echod.config.line_numbers import error_at
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
-from echod.config.settings import Bus
+from echod.config.settings import Configuration
 from echod.escaping import escaped
 from echod.services.registry import kinds
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         configuration, notes = resolved(load(path, kinds(), os.environ, unknown=unknown_endpoint))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         configuration, shrunk = fit(configuration, hard)
-        wrong = unusable_bus(configuration.bus)
+        wrong = unusable_bus(configuration)
     except ConfigurationError as error:
         tell(error)
         return EX_CONFIG
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             fail(line)
         return EX_CONFIG
     if wrong is not None:
-        fail(wrong)
+        fail(str(wrong))
         return EX_CONFIG
     console = screen(arguments.color)
     listening = [(service.name, service.listen) for service in configuration.services]
@@ -57,8 +58,9 @@ def tell(wrong: ConfigurationError) -> None:
         fail(escaped(str(error)))
 
 
-def unusable_bus(bus: Bus) -> str | None:
+def unusable_bus(configuration: Configuration) -> LocatedError | None:
     """The error of the TLS to a broker, or None."""
+    bus = configuration.bus
     if bus.url is None:
         return None
     from echod.bus.redis_connect import UnusableTls, tls_options  # it imports Twisted
@@ -66,7 +68,7 @@ def unusable_bus(bus: Bus) -> str | None:
     try:
         tls_options(bus.url.host, tls=bus.url.tls, ca=bus.ca)
     except UnusableTls as error:
-        return str(error)
+        return error_at(configuration, error.key, str(error))
     return None
 
 
