@@ -28,6 +28,11 @@ class ClientHello:
     server_name: str | None = None  #: in ASCII
 
     @property
+    def exchange_groups(self) -> list[int]:
+        """The groups that the client can use: first those with a key, then the others."""
+        return list(dict.fromkeys(self.keys + self.groups))
+
+    @property
     def offers_old_versions(self) -> bool:
         """Whether a server that knows only TLS 1.0 and 1.1 may continue."""
         if self.versions:
@@ -89,17 +94,6 @@ def client_hello(record: bytes) -> ClientHello | None:
     except ValueError:
         return None
     return found
-
-
-def key_exchange_groups(record: bytes) -> list[int]:
-    """The groups that a client can use: first those with a key in its hello, then the others.
-
-    `record` is the first record of the connection. The list is empty if it has not the whole hello, or is malformed.
-    """
-    hello = client_hello(record)
-    if hello is None:
-        return []
-    return list(dict.fromkeys(hello.keys + hello.groups))
 
 
 def _numbers(vector: _Reader) -> list[int]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Final, Literal
+
+from echod.tls.client_hello import ClientHello, client_hello
 
 Profile = Literal["intermediate", "modern"]
 
@@ -26,7 +29,7 @@ ONE_GROUP: Final = not hasattr(ssl.SSLContext, "set_groups")
 
 @cache
 def groups_of_contexts() -> frozenset[int]:
-    """The groups that a context can have as its only one. Some versions of Python, such as 3.11.2, refuse X25519."""
+    """The groups that a context can have as its only one. Python before 3.11.4 refuses X25519."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     usable = set()
     for number, name in GROUPS.items():
@@ -36,6 +39,29 @@ def groups_of_contexts() -> frozenset[int]:
             continue
         usable.add(number)
     return frozenset(usable)
+
+
+@cache
+def groups_of_openssl() -> frozenset[int]:
+    """The groups of a context for which none is set: those in the ClientHello of such a client."""
+    unused, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(unused, sent, server_hostname="localhost").do_handshake()
+    hello = client_hello(sent.read())
+    return frozenset(hello.groups if hello is not None else ())
+
+
+def is_negotiated(group: int, hello: ClientHello) -> bool:
+    """Whether a context that `apply` has set up for this group negotiates it with this client, and no other group.
+
+    A context that cannot have it as its only group has those of OpenSSL. It takes the first of the client's keys in TLS
+    1.3, and the first of the client's groups in TLS 1.2.
+    """
+    if group in groups_of_contexts():
+        return True
+    known = groups_of_openssl()
+    first = (next((number for number in offered if number in known), group) for offered in (hello.keys, hello.groups))
+    return group in known and all(number == group for number in first)
 
 
 @dataclass(frozen=True)
@@ -58,7 +84,7 @@ PROFILES: Final[Mapping[Profile, _Rules]] = MappingProxyType(
 
 
 def apply(context: ssl.SSLContext, profile: Profile, group: int = DEFAULT_GROUP) -> None:
-    """Set versions, suites and groups of a server's context; with ONE_GROUP it is `group`.
+    """Set versions, suites and groups of a server's context; with ONE_GROUP it is `group` (but see `is_negotiated`).
 
     The client chooses among them, because it knows whether its processor has AES. Renegotiation is refused, which
     Python does not do by default. Early data is off, and Python cannot turn it on. One session ticket is sent: each
@@ -68,10 +94,10 @@ def apply(context: ssl.SSLContext, profile: Profile, group: int = DEFAULT_GROUP)
     context.minimum_version = rules.lowest
     if rules.suites:
         context.set_ciphers(rules.suites)
-    if ONE_GROUP:
-        context.set_ecdh_curve(GROUPS[group])
-    else:
+    if not ONE_GROUP:
         context.set_groups(":".join(GROUPS.values()))  # type: ignore[attr-defined] # from Python 3.15 on
+    elif group in groups_of_contexts():
+        context.set_ecdh_curve(GROUPS[group])
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 1

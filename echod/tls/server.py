@@ -11,15 +11,16 @@ from typing import Any
 
 from echod.escaping import escaped
 from echod.tls.certificates import Certificate, CertificateError
-from echod.tls.client_hello import key_exchange_groups
+from echod.tls.client_hello import ClientHello, client_hello
 from echod.tls.profiles import (
     DEFAULT_GROUP,
+    GROUPS,
     ONE_GROUP,
     Profile,
     allow_old_versions,
     allow_weak_keys,
     apply,
-    groups_of_contexts,
+    is_negotiated,
 )
 
 
@@ -59,7 +60,7 @@ class ServerContexts:
         # The context that a server name selects later does not change the group. In TLS 1.2, OpenSSL refuses keys of
         # client certificates that are not of the group.
         if ONE_GROUP and not authorities and newest is None:
-            for group in groups_of_contexts() - {DEFAULT_GROUP}:
+            for group in GROUPS.keys() - {DEFAULT_GROUP}:
                 context = _context(certificates[0], profile, alpn, authorities, required=required, group=group)
                 self._by_group[group] = context
         for context in self._by_group.values():
@@ -70,8 +71,11 @@ class ServerContexts:
 
         A client with a key of the context's group needs one round trip less.
         """
-        usable = [group for group in key_exchange_groups(record) if group in self._by_group]
-        return self._by_group[usable[0]] if usable else self.default
+        hello = client_hello(record) or ClientHello()
+        for group in hello.exchange_groups:
+            if group in self._by_group and is_negotiated(group, hello):
+                return self._by_group[group]
+        return self.default
 
     def up_to(self, newest: int) -> ServerContexts:
         """The same contexts for a server that knows no newer version of TLS, on purpose, such as 0x0302 for TLS 1.1."""
