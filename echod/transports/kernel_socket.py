@@ -36,12 +36,12 @@ class KernelSocket:
         return 0
 
     def vanish(self) -> str:
-        """Drop each further packet of the peer, as if this host had disappeared; nothing over a Unix socket.
+        """Drop each further packet of the peer, as if this host had disappeared.
 
-        Keepalive probes would end the connection, so they end. Returns the error if the kernel refuses, otherwise "".
+        Keepalive probes would end the connection, so they end. Returns the error if nothing is dropped, otherwise "".
         """
         if not self._is_open:
-            return ""
+            return "a Unix socket has no packets"
         try:
             attach(self._opened, _DROP_ALL)
         except OSError as error:

@@ -1,5 +1,7 @@
 """The layer of faults, over a test socket and a virtual clock."""
 
+import contextlib
+import socket
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,7 @@ from echod.faults.injector import FaultInjector
 from echod.faults.settings import NO_FAULTS, Faults, Script, Step
 from echod.shape import Shape
 from echod.socket_names import Inet
+from echod.transports.kernel_socket import KernelSocket
 from echod.transports.layers.delayed_output import WRITE
 from echod.transports.layers.fault_injection import FaultInjected, FaultLayer
 from echod.transports.layers.layer_interface import Facts
@@ -282,6 +285,35 @@ def test_a_connection_is_half_open_when_the_peer_has_all_bytes():
     made.clock.advance(0.01)
     assert (before, made.kernel.vanished) == (False, True)
     assert (made.sent, made.wire.ended) == (b"ab", "")
+    assert made.counters.faults == {"half-open-after": 1}
+
+
+def test_a_connection_that_ends_before_it_is_half_open_counts_no_fault():
+    made = Made(Faults(half_open_after=2))
+    made.kernel.waiting = 2
+    made.layer.write(b"abc")
+    made.clock.advance(0)
+    made.layer.lost(ConnectionLost())
+    made.clock.advance(10)
+    assert not made.kernel.vanished
+    assert made.counters.faults == {}
+
+
+def test_a_unix_socket_is_not_half_open():
+    with contextlib.ExitStack() as stack:
+        one, _ = map(stack.enter_context, socket.socketpair())
+        assert KernelSocket(one).vanish() == "a Unix socket has no packets"
+
+
+def test_a_connection_of_twisted_is_not_half_open():
+    told = []
+    made = Made(Faults(half_open_after=2))
+    made.injector._tell = lambda name, **fields: told.append((name, fields["error"]))
+    made.wire.facts.kernel = None
+    made.layer.write(b"abc")
+    made.clock.advance(0)
+    assert made.counters.faults == {}
+    assert told == [("fault.unavailable", "the socket belongs to Twisted")]
 
 
 def test_a_half_open_connection_that_the_kernel_refuses_is_reported_once_and_hangs():
@@ -294,6 +326,7 @@ def test_a_half_open_connection_that_the_kernel_refuses_is_reported_once_and_han
         made.layer.close()
         made.clock.advance(0)
         assert (made.kernel.vanished, made.sent, made.wire.ended) == (True, b"ab", "")
+        assert made.counters.faults == {}, "no fault was injected"
     assert [fields for name, fields in told if name == "fault.unavailable"] == [
         {"service": "echo", "fault": "half-open-after", "error": "the kernel refuses it"}
     ]

@@ -254,7 +254,7 @@ class FaultLayer(Layer):
         """Perform the fault of a limit, after the last byte before it."""
         self._forget_output()
         self._over = name in ("reset_after", "close_after", "half_close_after")
-        if name != "truncate":
+        if name not in ("truncate", "half_open_after"):
             self._count_once(name)
         if name == "close_after":
             self.below.close()
@@ -262,21 +262,21 @@ class FaultLayer(Layer):
             self.below.finish()
         elif name in ("reset_after", "half_open_after"):
             call = partial(self.abort, FaultInjected()) if name == "reset_after" else self._vanish
-            self._when_received(call, self._clock.seconds() + SENT_WITHIN, 0)
+            self._timers.begin("received", 0, self._check_received, call, self._clock.seconds() + SENT_WITHIN)
 
     def _vanish(self) -> None:
-        if self.facts.kernel is not None and (error := self.facts.kernel.vanish()):
+        kernel = self.facts.kernel
+        if error := "the socket belongs to Twisted" if kernel is None else kernel.vanish():
             self._injection.injector.report_unavailable("half-open-after", error)
-
-    def _when_received(self, call: Callable[[], None], latest: float, check_after: float) -> None:
-        """Call when the peer has received all bytes, or at `latest`: a reset drops those in the send buffer."""
-        self._timers.begin("received", check_after, self._check_received, call, latest)
+        else:
+            self._count_once("half_open_after")
 
     def _check_received(self, call: Callable[[], None], latest: float) -> None:
+        """Call when the peer has received all bytes, or at `latest`: a reset drops those in the send buffer."""
         kernel = self.facts.kernel
         waits = bool(self.below.unsent) or (kernel is not None and bool(kernel.unacknowledged()))
         if waits and self._clock.seconds() < latest:
-            self._when_received(call, latest, CHECK)
+            self._timers.begin("received", CHECK, self._check_received, call, latest)
         else:
             call()
 
