@@ -211,6 +211,13 @@ CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType(
             ("service", "reason", "refused", "setting"),
             rate=_SOME,
         ),
+        "filter.refused": EventType(
+            Severity.WARN,
+            "the kernel refuses the filter of a flood, so the listener reads every datagram; reported once for each",
+            "{service}  {address} reads each datagram of a flood, because the kernel refuses a filter: {error}",
+            (*_WHERE, "error"),
+            rate=_SOME,
+        ),
         "reading.paused": EventType(
             Severity.WARN,
             "more than `total-buffer` waits to be sent, and stalled connections are not read from",

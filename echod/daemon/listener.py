@@ -93,6 +93,7 @@ class Listener:
         else:
             self._protocol = self._datagrams(scheme, shared)
             self._set_datagram_faults(self._protocol)
+            self._protocol.filter_refused = self._report_refused_filter
             self.port = transport.listen(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
             if shared.plane is not None and isinstance(self.port, UDPPort):
                 self.port = udp_port(shared.plane, self.port)
@@ -134,6 +135,9 @@ class Listener:
             loopback=loopback,
             clock=shared.reactor,
         )
+
+    def _report_refused_filter(self, error: str) -> None:
+        self._shared.events.tell("filter.refused", service=self.name, address=self.label, error=error)
 
     def _set_datagram_faults(self, protocol: ServiceDatagrams) -> None:
         injector, shared = self.running.injector, self._shared

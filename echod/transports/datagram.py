@@ -68,6 +68,7 @@ class ServiceDatagrams(DatagramProtocol):
     proxied = False  #: whether each datagram begins with a PROXY header
     never_larger = False  #: whether no source may get a reply larger than its request: the socket is of a group
     conversational = False  #: whether `handle` handles datagrams, in place of `answer`
+    filter_refused: Callable[[str], None] | None = None  #: called once if the kernel refuses the filter of a flood
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -58,14 +58,23 @@ class FloodFilter:
     """The filter of one socket, attached during a flood. It counts the datagrams that the kernel drops.
 
     Each time the gate finds a flood, the share of its source is reduced in proportion to what was read. If the flood is
-    not found again, the share doubles every EASED seconds, until all datagrams pass.
+    not found again, the share doubles every EASED seconds, until all datagrams pass. `refused` is called each time
+    that the kernel refuses the filter.
     """
 
-    def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, counters: Counters) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        bound: socket.socket,
+        gate: DatagramGate | None,
+        counters: Counters,
+        refused: Callable[[OSError], None],
+    ) -> None:
         self._reactor = reactor
         self._socket = bound
         self._gate = gate
         self._counters = counters
+        self._refused = refused
         self._shares: dict[bytes, float] = {}  # of PORTS and of networks, the latest found last
         self._drops = drops(bound)
         self._easing: DelayedCall | None = None
@@ -114,8 +123,9 @@ class FloodFilter:
         code += PASS if ports is None else program({*gate.own_ports, *REFLECTORS}, gate.allow_source_ports, ports)
         try:
             attach(self._socket, code)
-        except OSError:  # no memory, or more than net.core.optmem_max: all datagrams are read
+        except OSError as error:  # no memory, or more than net.core.optmem_max: all datagrams are read
             self._detach()
+            self._refused(error)
             return False
         if self._easing is not None:
             return False

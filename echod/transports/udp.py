@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import Address
+from echod.escaping import system_error
 from echod.gate.access import packed_address
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
@@ -48,7 +49,8 @@ class UDPPort(DatagramPort):
         self._group = self._bound if is_group(self._host) else None  # the multicast group of the socket
         protocol.never_larger = self._group is not None
         # The filter sees the addresses of proxies only, and would drop their other clients too.
-        self.filter = FloodFilter(reactor, bound, None if protocol.proxied else protocol.gate, protocol.counters)
+        gate = None if protocol.proxied else protocol.gate
+        self.filter = FloodFilter(reactor, bound, gate, protocol.counters, self._filter_refused)
         self._sources = Sources()
         # A service that uses only the short form of `datagram` needs no metadata of single datagrams.
         short = type(protocol.service).datagram is Service.datagram
@@ -64,6 +66,11 @@ class UDPPort(DatagramPort):
         else:
             super().doRead()
         self.filter.look()
+
+    def _filter_refused(self, error: OSError) -> None:
+        report, self.protocol.filter_refused = self.protocol.filter_refused, None
+        if report is not None:
+            report(system_error(error))
 
     def _read_short_form(self) -> None:
         """As `doRead` of the base, with one decision for all datagrams of a source."""

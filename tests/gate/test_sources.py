@@ -71,6 +71,9 @@ def test_service_continues_if_the_kernel_refuses_the_filter(lo, plane):
             lost = settled(daemon, place)
         assert injected.injected
         assert sum(refused(counted(daemon, "echo", "udp")).values()) == FLOOD + lost
+        text = f"echo  udp://127.0.0.1:{place[1]} reads each datagram of a flood, because the kernel refuses a filter"
+        assert daemon.log().count(f"warn  {text}: cannot allocate memory (ENOMEM)\n") == 1
+        assert daemon.log().count("refuses a filter") == 1
 
 
 def test_datagrams_from_reflector_ports_get_no_reply(plane):

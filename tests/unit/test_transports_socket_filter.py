@@ -33,6 +33,7 @@ class Pair:
         self.bound.bind((host, 0))
         self.bound.settimeout(SECONDS)
         self.clients = {}
+        self.refused: list[OSError] = []  # errors of the filter
         for each in hosts:
             self.clients[each] = socket.socket(self.family, socket.SOCK_DGRAM)
             self.clients[each].bind((each, 0))
@@ -142,7 +143,7 @@ def guarded():
     with Pair("127.0.0.1", FLOODING, OTHER) as pair:
         clock, counters = Reactor(), Counters()
         gate = DatagramGate(Access([]), Limits(), clock.seconds)
-        yield pair, gate, FloodFilter(clock, pair.bound, gate, counters), clock, counters
+        yield pair, gate, FloodFilter(clock, pair.bound, gate, counters, pair.refused.append), clock, counters
 
 
 @pytest.fixture
@@ -240,6 +241,7 @@ def test_all_datagrams_are_read_if_the_kernel_refuses_the_filter(guarded):
     gate.floods.found[NETWORK] = LARGEST
     with mock.patch.object(socket_filter, "attach", side_effect=OSError(12, "no memory")):
         guard.look()
+    assert [error.errno for error in pair.refused] == [12]
     assert not clock.getDelayedCalls()
     pair.send(FLOODING)
     assert pair.received(OTHER) == {FLOODING: 1}

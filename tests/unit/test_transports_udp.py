@@ -1,5 +1,7 @@
 """The destination of a datagram that was queued before the socket requested it: the kernel reports only a part."""
 
+import errno
+import os
 import socket
 from ipaddress import ip_network
 from typing import Any
@@ -10,11 +12,12 @@ from twisted.internet.task import Clock
 
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
+from echod.gate.flood_detector import Flood
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
 from echod.model import Service
 from echod.services.echo import Echo
-from echod.transports import udp, udp_options
+from echod.transports import socket_filter, udp, udp_options
 from echod.transports.datagram import ServiceDatagrams
 
 OURS, BROADCAST = b"\xc0\0\2\1", b"\xc0\0\2\xff"
@@ -84,6 +87,24 @@ def test_a_socket_of_a_group_replies_to_its_group_only(group, answered):
     assert sent == ([(b"hello", source, ("192.0.2.2", 40_000))] if answered else [])
     reason = Refusal.LARGER if answered else Refusal.DESTINATION
     assert protocols[1].counters.refused == {reason: 1}
+
+
+def test_a_refused_filter_is_reported_once():
+    clock: Any = Clock()
+    told: list[str] = []
+    gate = DatagramGate(Access([]), Limits(), clock.seconds)
+    protocol = ServiceDatagrams(Echo(), gate=gate)
+    protocol.filter_refused = told.append
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound,
+        mock.patch.object(socket_filter, "attach", side_effect=OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))),
+    ):
+        bound.bind(("127.0.0.1", 0))
+        port = udp.UDPPort(clock, bound, protocol, bound.close)
+        for _ in range(2):
+            gate.floods.found[b"\x7f\0\0"] = Flood(1e9, 1.0)
+            assert not port.filter.look()
+    assert told == ["cannot allocate memory (ENOMEM)"]
 
 
 class Longer(Service):
