@@ -1,12 +1,14 @@
 /* The pattern and its check, the clock, the latencies, and the lines to the driver. */
 #include "load.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,6 +76,15 @@ void *allocate(size_t count, size_t size)
     if (p == NULL)
         fail("no memory for %zu × %zu bytes", count, size);
     return p;
+}
+
+ssize_t recv_restarted(int fd, void *to, size_t size)
+{
+    ssize_t r;
+
+    while ((r = recv(fd, to, size, 0)) < 0 && errno == EINTR)
+        ;
+    return r;
 }
 
 void say(const char *line)

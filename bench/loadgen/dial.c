@@ -101,7 +101,7 @@ void settle(int fd, uint64_t offset, unsigned index)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     if (send(fd, pattern + offset % PERIOD, 1, MSG_NOSIGNAL) != 1)
         fail("connection %u: send: %s", index, strerror(errno));
-    ssize_t n = recv(fd, &got, 1, 0);
+    ssize_t n = recv_restarted(fd, &got, 1);
     if (n == 0)
         fail("connection %u was closed by the server before its reply", index);
     if (n < 0)

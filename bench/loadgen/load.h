@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct options {
     const char *host; /* numeric IPv4 address */
@@ -58,6 +59,8 @@ void verify(const unsigned char *got, size_t n, uint64_t offset, const char *wha
 uint64_t now_ns(void);
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *allocate(size_t count, size_t size); /* zeroed; never NULL */
+/* recv(2), again after EINTR: with SO_RCVTIMEO, SIGCONT interrupts it also without a handler (signal(7)). */
+ssize_t recv_restarted(int fd, void *to, size_t size);
 
 void say(const char *line);      /* writes one line to the driver, unbuffered */
 void wait_for_driver(void);      /* until it writes a line or closes the pipe */

@@ -67,7 +67,7 @@ static void handshake(struct connection *c)
         fail("connection %u: send: %s", index, strerror(errno));
     /* Byte by byte, so that nothing after the head is lost. */
     while (got < 4 || memcmp(text + got - 4, "\r\n\r\n", 4) != 0) {
-        if (got == HEAD || recv(c->fd, text + got, 1, 0) != 1)
+        if (got == HEAD || recv_restarted(c->fd, text + got, 1) != 1)
             fail("connection %u: no answer to the handshake", index);
         got++;
     }
@@ -132,7 +132,7 @@ static unsigned pull(unsigned index, uint64_t *now)
 {
     struct connection *c = &connections[index];
     unsigned count = 0;
-    ssize_t r = recv(c->fd, buffer, sizeof buffer, 0);
+    ssize_t r = recv_restarted(c->fd, buffer, sizeof buffer);
     uint64_t whole = reply_head_size + opt.size;
 
     if (r < 0 && errno == EAGAIN)

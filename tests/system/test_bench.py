@@ -1,12 +1,15 @@
 """The load generator detects wrong replies, and a complete run goes from the command line to its files."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -15,7 +18,7 @@ from websockets.sync.server import serve
 from bench.build import build_load, build_peer
 from bench.machine import program
 from bench.servers import PEERS
-from tests.daemon import SECONDS, free_port
+from tests.daemon import SECONDS, eventually, free_port, is_waiting
 
 pytestmark = pytest.mark.skipif(program("cc", "gcc", "clang") is None, reason="no C compiler is installed")
 
@@ -29,12 +32,17 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def load(built):
+def binary(built):
+    """The load generator."""
+    return build_load(built)
+
+
+@pytest.fixture(scope="module")
+def load(binary):
     """Calls the load generator; its standard input is at its end, so it does not wait for a driver.
 
     At a wrong byte it ends at once, so a test that expects one gives it much time to come to it.
     """
-    binary = build_load(built)
 
     def run(mode, port, *options):
         command = [binary, mode, f"--port={port}", "--seconds=0.2", "--warm=0.05", *options]
@@ -199,7 +207,7 @@ def test_a_reply_that_is_not_in_upper_case_is_detected(load):
 
 
 @contextmanager
-def websocket_that(answers):
+def websocket_that(answers, **options):
     """A WebSocket server: each message gets the reply that `answers` makes from its number and bytes."""
 
     def converse(connection):
@@ -209,7 +217,7 @@ def websocket_that(answers):
         except ConnectionClosed:
             pass  # the generator has closed
 
-    with serve(converse, "127.0.0.1", 0, compression=None) as server:
+    with serve(converse, "127.0.0.1", 0, compression=None, **options) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.socket.getsockname()[1]
@@ -225,6 +233,33 @@ def test_every_byte_of_a_websocket_is_compared(load, options):
         idle = load("websocket-idle", port, "--connections=20", options[0])
     assert report["verified"] == report["messages"] * int(options[0].partition("=")[2])
     assert (idle.returncode, idle.stdout) == (0, "open\nused\n"), idle.stderr
+
+
+@pytest.mark.parametrize("mode", ["idle", "websocket-idle"])
+def test_a_generator_that_was_stopped_continues(binary, mode):
+    """SIGCONT interrupts recv(2) with a timeout, also without a handler of the signal (signal(7))."""
+    begun = Queue()
+
+    def interrupted(*_):
+        process = begun.get(timeout=SECONDS)
+        assert eventually(lambda: is_waiting(process.pid))
+        process.send_signal(signal.SIGSTOP)
+        assert os.waitid(os.P_PID, process.pid, os.WSTOPPED) is not None
+        process.send_signal(signal.SIGCONT)
+        begun.put(process)
+
+    def answer(_, message):
+        interrupted()
+        return message
+
+    server = stream_that(answer) if mode == "idle" else websocket_that(answer, process_request=interrupted)
+    with server as port:
+        process = subprocess.Popen(
+            [binary, mode, f"--port={port}"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        begun.put(process)
+        output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (0, b"open\nused\n"), errors
 
 
 @pytest.mark.parametrize(
