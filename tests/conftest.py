@@ -22,6 +22,9 @@ settings.load_profile("house")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# The programs of users buffer their output: a signal may interrupt the write of a buffer, and an exit flushes it.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 gc.disable()  # collections among the modules and tests, which stay, take half of the collection's time
 
 

@@ -83,21 +83,30 @@ def colored(choice: str) -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def put(data: bytes) -> None:
-    """Write all of `data` to standard output. The program ends if its reader has closed it, or at an error."""
+def write_all(data: bytes) -> None:
+    """Write all of `data` to standard output. Raises OSError.
+
+    It has no buffer. Therefore a signal's handler may call it while the interrupted code does.
+    """
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(sys.stdout.fileno(), rest) :]
         except BlockingIOError:  # another process made it non-blocking: wait
             select.select([], [sys.stdout], [])
-        except BrokenPipeError:
-            raw_mode.restore()
-            die_of_pipe()
-        except OSError as error:  # nothing more can be printed
-            raw_mode.restore()
-            fail(f"standard output: {system_error(error)}")
-            os._exit(1)
+
+
+def put(data: bytes) -> None:
+    """Write all of `data` to standard output. The program ends if its reader has closed it, or at an error."""
+    try:
+        write_all(data)
+    except BrokenPipeError:
+        raw_mode.restore()
+        die_of_pipe()
+    except OSError as error:  # nothing more can be printed
+        raw_mode.restore()
+        fail(f"standard output: {system_error(error)}")
+        os._exit(1)
 
 
 def put_text(text: str) -> None:

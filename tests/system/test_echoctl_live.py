@@ -29,9 +29,9 @@ def daemon():
 class Terminal:
     """A process with a terminal of its own, and all that it has printed there."""
 
-    def __init__(self, words, columns=80, **variables):
+    def __init__(self, words, columns=80, rows=20, **variables):
         self.ours, theirs = pty.openpty()
-        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, columns, 0, 0))
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._theirs = theirs
         self.before = termios.tcgetattr(theirs)
         environ = {name: value for name, value in environment(TERM="xterm", **variables).items() if name != "COLUMNS"}
@@ -141,8 +141,8 @@ def test_it_draws_in_any_locale(daemon):
 
 
 def test_an_error_while_the_screen_is_left_restores_the_modes():
-    program = "from echod.client.live_screen import LiveScreen; screen = LiveScreen('auto'); screen.begin(); "
-    program += "screen._live.stop = lambda: 1 / 0; screen.end()"
+    program = "from echod.client import live_screen; screen = live_screen.LiveScreen('auto'); screen.begin(); "
+    program += "live_screen.write_all = lambda data: 1 / 0; screen.end()"
     with terminal(sys.executable, "-c", program) as one:
         assert one.end() == 1
     assert b"ZeroDivisionError" in one.printed
@@ -163,6 +163,37 @@ def test_a_signal_that_ends_it_restores_the_terminal(number, daemon):
         one.process.send_signal(number)
         assert one.end() == (130 if number == signal.SIGTERM else -signal.SIGHUP)
     assert one.printed.count(END) == 1
+
+
+def test_a_signal_within_a_write_restores_the_terminal():
+    program = "from echod.client.live_screen import LiveScreen; LiveScreen('auto').begin()"
+    with terminal(sys.executable, "-c", program, columns=1000, rows=200) as one:  # more than the kernel buffers
+        one.read_until(BEGIN + b"\x1b[H\x1b[?25l\x1b[H ")
+        one.process.send_signal(signal.SIGHUP)
+        assert one.end() == -signal.SIGHUP
+    assert one.printed.count(END) == 1
+
+
+SIGNAL_WITHIN_RENDERING = """
+import os, signal
+from echod.client.live_screen import LiveScreen, Group
+
+class Signal:
+    def __rich_console__(self, console, options):
+        os.kill(os.getpid(), signal.SIGHUP)
+        yield "not drawn"
+
+screen = LiveScreen("auto")
+screen.begin()
+screen.draw(Group(Signal()))
+"""
+
+
+def test_a_signal_while_rich_renders_restores_the_terminal():
+    with terminal(sys.executable, "-c", SIGNAL_WITHIN_RENDERING) as one:
+        assert one.end() == -signal.SIGHUP
+    assert one.printed.endswith(END)
+    assert b"not drawn" not in one.printed
 
 
 def test_a_stop_restores_the_terminal_until_it_continues(daemon):

@@ -19,10 +19,8 @@ PROGRAMS = {
 
 
 def printed_to(output: int, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    environ = environment()
-    environ.pop("PYTHONUNBUFFERED", None)  # what is in a buffer is written again at the exit
     return subprocess.run(
-        words, check=False, stdout=output, stderr=subprocess.PIPE, timeout=SECONDS, env=environ, cwd=TOP
+        words, check=False, stdout=output, stderr=subprocess.PIPE, timeout=SECONDS, env=environment(), cwd=TOP
     )
 
 
