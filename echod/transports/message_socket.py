@@ -10,8 +10,7 @@ import errno
 import socket
 from typing import Any, Final
 
-from twisted.internet.error import ConnectionLost
-
+from echod.transports.connection_failed import ConnectionFailed
 from echod.transports.layers.layer_interface import Facts, MessageTooLarge, Receiver
 from echod.transports.port_epoll import Watcher
 from echod.transports.stream_socket import NO_ROOM, StreamSocket
@@ -68,7 +67,7 @@ class MessageSocket(StreamSocket):
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end_in_turn(ConnectionLost(str(error)))
+            self._end_in_turn(ConnectionFailed(error))
             return
         if flags & socket.MSG_TRUNC:  # another process reads from the same socket
             self._end_in_turn(MessageTooLarge())
@@ -86,7 +85,7 @@ class MessageSocket(StreamSocket):
         except OSError as error:
             if error.errno not in NO_ROOM:
                 too_large = error.errno == errno.EMSGSIZE
-                self._end(MessageTooLarge() if too_large else ConnectionLost(str(error)))
+                self._end(MessageTooLarge() if too_large else ConnectionFailed(error))
                 return -1
         del self._queue[:count]
         self.unsent -= taken

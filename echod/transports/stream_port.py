@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall
-from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import BACKLOG
@@ -20,6 +19,7 @@ from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress
 from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
 from echod.transports.accept_share import LEFT, AcceptShare
+from echod.transports.connection_failed import ConnectionFailed
 from echod.transports.fault_factory import FaultFactory
 from echod.transports.full_backlog import FullBacklog
 from echod.transports.kernel_socket import KernelSocket
@@ -216,7 +216,7 @@ class StreamPort(FileDescriptor):
                 facts.kernel = KernelSocket(accepted)
         except OSError as error:
             accepted.close()
-            receiver.lost(ConnectionLost(str(error)))
+            receiver.lost(ConnectionFailed(error))
             return False
         self.connection(accepted, facts, receiver).start()
         return True

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from echod.gate.total_buffer import KERNEL_BUFFER
+from echod.transports.connection_failed import ConnectionFailed, after_hang_up
 from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.port_epoll import Watcher
@@ -171,7 +172,7 @@ class StreamSocket:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end_in_turn(ConnectionLost(str(error)))
+            self._end_in_turn(ConnectionFailed(error))
             return
         self._take(data, end=not data)
 
@@ -204,7 +205,8 @@ class StreamSocket:
 
     def connectionLost(self, reason: Any) -> None:
         """Close the socket after a hang-up, or because the reactor ends."""
-        self._end_in_turn(reason.value)
+        hung_up = type(reason.value) is ConnectionLost and self._gone is None
+        self._end_in_turn(after_hang_up(self.socket) if hung_up else reason.value)
 
     def logPrefix(self) -> str:
         return "echod"
@@ -245,7 +247,7 @@ class StreamSocket:
             sent = self._give()
         except OSError as error:
             if error.errno not in NO_ROOM:
-                self._end(ConnectionLost(str(error)))
+                self._end(ConnectionFailed(error))
                 return -1
             sent = 0
         self.unsent -= sent

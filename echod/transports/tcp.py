@@ -11,7 +11,6 @@ from typing import Any, Final
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.tcp import Client, Connector
@@ -20,6 +19,7 @@ from zope.interface import implementer
 from echod.address import BACKLOG, Address
 from echod.gate.access import packed_address
 from echod.socket_names import SocketAddress, inet_name
+from echod.transports.connection_failed import ConnectionFailed
 from echod.transports.layers.layer_interface import Receiver
 from echod.transports.lookup import NameResolver
 from echod.transports.sockets import (
@@ -132,14 +132,6 @@ class _Dialling:
         connector.address = self._address
         connector.connect()
         return connector
-
-
-class ConnectionFailed(ConnectionLost):
-    """A connection was lost by an error of the system; `osError` is its number, as in Twisted's ConnectError."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.osError = error.errno
 
 
 class _MarkingClient(Client):

@@ -1,16 +1,18 @@
 """The flows of a load over a peer in memory that cuts, changes, drops and repeats what it returns."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
 from echod.client.load.counts import CLOSED, RESET, TIMED_OUT, WRONG, LoadCounts
 from echod.client.load.flow import ConnectionFlow, Flow, MessageFlow
 from echod.client.load.pattern import Pattern, Sizes
 from echod.socket_names import UnixName
+from echod.transports.connection_failed import ConnectionFailed
 from echod.transports.layers.layer_interface import Facts, ProtocolError
 
 PATTERN = Pattern()
@@ -203,9 +205,24 @@ def test_an_early_end_and_a_reset_are_counted_by_cause() -> None:
         flow.issue([0, 0], 0)
         if end == "ended":
             flow.ended()
-        flow.lost(ConnectionLost())
+        flow.lost(ConnectionFailed(OSError(errno.ECONNRESET, "")))
         assert dict(load.counts.failures) == {cause: 1}
         assert account(load) == (2, 0, 0, 0, 2, 0)
+
+
+def test_the_end_of_a_connection_has_the_error_of_the_system() -> None:
+    for reason, cause, detail in (
+        (ConnectionFailed(OSError(errno.ECONNRESET, "")), RESET, "connection reset by peer (ECONNRESET)"),
+        (ConnectionFailed(OSError(errno.ETIMEDOUT, "")), TIMED_OUT, "connection timed out (ETIMEDOUT)"),
+        (ConnectionFailed(OSError(errno.EHOSTUNREACH, "")), "EHOSTUNREACH", "no route to host (EHOSTUNREACH)"),
+        (ConnectionAborted(), RESET, "software caused connection abort (ECONNABORTED)"),
+        (ConnectionLost(), CLOSED, "the peer closed the connection"),
+        (ConnectionDone(), CLOSED, "the peer closed the connection"),
+    ):
+        load, flow, _wire = connected()
+        flow.issue([0], 0)
+        flow.lost(reason)
+        assert (dict(load.counts.failures), load.details) == ({cause: 1}, [detail])
 
 
 def test_a_violation_of_a_protocol_is_a_cause_of_its_own() -> None:

@@ -1,14 +1,16 @@
 """The socket of a connection: `lost` is called once for every end, also for one that completes within `flush`."""
 
+import errno
 import socket
 
 import pytest
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from echod.socket_names import Inet
 from echod.transports.layers.layer_interface import Facts
-from echod.transports.stream_socket import StreamSocket
+from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import WriteRetry
 
 
@@ -72,6 +74,67 @@ def ends():
     opened.start()
     with peer, ours:
         yield opened, receiver, watcher, peer
+
+
+class Reasons(Receiver):
+    """Records the reasons of the end."""
+
+    def lost(self, reason):
+        self.calls.append(reason)
+
+
+class Peer:
+    """A connection over TCP: a started StreamSocket, the reasons of its end, and the socket of the peer."""
+
+    def __enter__(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            self.socket, _ = listener.accept()
+        ours.setblocking(False)
+        self.watcher, receiver, clock = Turns(), Reasons(), Clock()
+        self.reasons = receiver.calls
+        facts = Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
+        self.opened = StreamSocket(self.watcher, ours, facts, receiver, clock, WriteRetry(clock))
+        self.opened.start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        self.opened.socket.close()
+
+    def reset(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.socket.close()
+
+    @property
+    def numbers(self):
+        return [getattr(reason, "osError", 0) for reason in self.reasons]
+
+
+@pytest.mark.parametrize("seen_by", ["read", "hang-up"])
+def test_a_reset_has_the_error_of_the_system(seen_by):
+    with Peer() as peer:
+        peer.reset()
+        if seen_by == "read":
+            peer.opened.doRead()
+        else:
+            peer.opened.connectionLost(Failure(ConnectionLost()))
+        assert peer.numbers == [errno.ECONNRESET]
+
+
+def test_a_write_after_a_reset_has_the_error_of_the_system():
+    with Peer() as peer:
+        peer.reset()
+        peer.opened.write(b"x")
+        peer.opened.flush()
+        peer.watcher.run()
+        assert peer.numbers == [errno.ECONNRESET]
+
+
+def test_a_hang_up_without_an_error_has_none():
+    with Peer() as peer:
+        peer.opened.connectionLost(Failure(ConnectionLost()))
+        assert peer.numbers == [0]
 
 
 def test_a_close_that_completes_within_a_flush_is_reported(ends):

@@ -12,24 +12,13 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any, ClassVar, Final, Protocol
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-
-from echod.client.load.counts import (
-    CLOSED,
-    HANDSHAKE,
-    PROTOCOL,
-    RESET,
-    TIMED_OUT,
-    TOO_LARGE,
-    WRONG,
-    LoadCounts,
-    cause_of,
-)
+from echod.client.load.counts import CLOSED, PROTOCOL, TIMED_OUT, WRONG, LoadCounts, cause_of
+from echod.client.load.end_of_connection import explained
 from echod.client.load.pacing import SECOND, Backoff
 from echod.client.load.pattern import SURE, OtherService, Pattern, Sizes, place_of
 from echod.escaping import escaped, system_error
 from echod.model import PLAIN, Arrival
-from echod.transports.layers.layer_interface import HandshakeTimeout, MessageTooLarge, ProtocolError, StreamTransport
+from echod.transports.layers.layer_interface import ProtocolError, StreamTransport
 
 LINGER: Final = 1.0  #: seconds that the peer has to close after our end
 
@@ -170,7 +159,7 @@ class Flow:
         wrong = self._protocol_error()
         self._below = None
         if self._waiting or not self.leaving:
-            self.fail(*wrong or _explained(reason))
+            self.fail(*wrong or explained(reason))
         self._end()
 
     def _protocol_error(self) -> tuple[str, str] | None:
@@ -334,16 +323,3 @@ class ConnectionFlow(Flow):
 
 class MessageConnectionFlow(ConnectionFlow, MessageFlow):
     """The same for connections that keep messages."""
-
-
-def _explained(reason: Exception) -> tuple[str, str]:
-    """The cause of the end of a connection, and its description."""
-    if isinstance(reason, HandshakeTimeout):
-        return TIMED_OUT, f"{reason} (ETIMEDOUT)"
-    if isinstance(reason, MessageTooLarge):
-        return TOO_LARGE, "the message is larger than the transport allows"
-    if isinstance(reason, ConnectionDone):
-        return CLOSED, "the peer closed the connection"
-    if isinstance(reason, ConnectionLost | ConnectionAborted):
-        return RESET, "connection reset by peer (ECONNRESET)"
-    return HANDSHAKE, escaped(str(reason))
