@@ -48,14 +48,15 @@ class Reader:
 
 
 def test_timers_are_called_in_their_order_unless_they_are_cancelled(loop: EpollLoop) -> None:
+    """The times are absolute, so the timers are set in that order: the scheduler may stop the test between two."""
     called: list[str] = []
-    loop.callLater(0.02, loop.stop)
-    loop.callLater(0.01, called.append, "second")
-    loop.callLater(0.001, called.append, "first")
-    cancelled = loop.callLater(0.001, called.append, "cancelled")
-    cancelled.cancel()
     moved = loop.callLater(0.001, called.append, "last")
-    moved.reset(0.015)
+    loop.callLater(0.002, called.append, "first")
+    cancelled = loop.callLater(0.003, called.append, "cancelled")
+    cancelled.cancel()
+    loop.callLater(0.004, called.append, "second")
+    moved.reset(0.005)
+    loop.callLater(0.006, loop.stop)
     assert (cancelled.active(), moved.active()) == (False, True)
     loop.run()
     assert called == ["first", "second", "last"]
