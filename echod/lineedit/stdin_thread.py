@@ -32,28 +32,46 @@ class Input:
         self._take = take
         self._failed = failed
         self._wanted = threading.Semaphore(0)
+        self._busy = False  # a piece is being read, or was read and is not delivered
         threading.Thread(target=self._read, name="input", daemon=True).start()
 
     def more(self) -> None:
         """Read the next piece."""
         self._wanted.release()
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a piece, or the end of input, can be read without waiting, or was read and is not taken yet."""
+        return self._busy or bool(_readiness(self._descriptor).poll(0))
+
     def _read(self) -> None:
         piece = b"?"
         while piece:
             self._wanted.acquire()
+            if not os.isatty(self._descriptor):  # a read of a terminal stops a background process (SIGTTIN)
+                _readiness(self._descriptor).poll()
+                self._busy = True
             try:
                 piece = read_blocking(self._descriptor)
             except OSError as error:
-                self._reactor.callFromThread(self._failed, error)
+                self._reactor.callFromThread(self._deliver, self._failed, error)
                 return
-            self._reactor.callFromThread(self._take, piece)
+            self._reactor.callFromThread(self._deliver, self._take, piece)
+
+    def _deliver(self, call: Callable[[Any], None], result: Any) -> None:
+        self._busy = False
+        call(result)
+
+
+def _readiness(descriptor: int) -> select.poll:
+    ready = select.poll()  # select(2) does not support descriptors above 1,023
+    ready.register(descriptor, select.POLLIN)
+    return ready
 
 
 def read_blocking(descriptor: int) -> bytes:
     """Up to PIECE bytes, or b"" at the end of input. Waits even if the descriptor is non-blocking. Raises OSError."""
-    ready = select.poll()  # select(2) does not support descriptors above 1,023
-    ready.register(descriptor, select.POLLIN)
+    ready = _readiness(descriptor)
     while True:
         try:
             return os.read(descriptor, PIECE)

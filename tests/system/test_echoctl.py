@@ -154,6 +154,40 @@ def test_a_peer_that_does_not_read_everything():
         }
 
 
+def test_a_peer_that_closes_before_all_input_was_sent_is_an_error():
+    with peer(lambda _connection: None) as url:
+        ended = run(*ECHOCTL, "send", url, input=data()[: 8 * MIB])
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert ended.stderr.decode() in {
+        f"echoctl: {url}: the peer closed before all of standard input was sent\n",
+        f"echoctl: {url}: connection reset by peer (ECONNRESET)\n",  # the first piece was sent before its FIN came
+        f"echoctl: {url}: broken pipe (EPIPE)\n",
+    }
+
+
+def test_a_peer_that_finishes_first_gets_all_input():
+    received = []
+
+    def finish_first(connection: socket.socket) -> None:
+        connection.sendall(b"enough")
+        connection.shutdown(socket.SHUT_WR)
+        received.append(rest(connection))
+
+    with peer(finish_first) as url:
+        ended = run(*ECHOCTL, "send", url, input=data()[: 8 * MIB])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"enough", b"")
+    assert received == [data()[: 8 * MIB]]
+
+
+def test_a_peer_that_closes_ends_a_wait_for_input():
+    with (
+        peer(lambda connection: connection.sendall(b"noon")) as url,
+        running("send", url, stdin=subprocess.PIPE) as process,
+    ):
+        assert process.wait(SECONDS) == 0
+        assert (process.stdout.read(), process.stderr.read()) == (b"noon", b"")
+
+
 def test_an_interrupt_ends_with_130_after_received_data_is_printed(daemon):
     with running("send", "--keep-open", daemon.url("echo", "tcp"), "hello") as process:
         assert process.stdout.read(5) == b"hello"

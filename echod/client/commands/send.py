@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.client_connection import Failed
 from echod.client.input_dialogue import InputDialogue
-from echod.model import NOTHING, PLAIN, Arrival, End, Reply
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Reply
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram may be lost
 
@@ -21,6 +22,9 @@ class Send(InputDialogue):
         self._keep_open: bool = arguments.keep_open
         self._text = os.fsencode(" ".join(arguments.text)) if arguments.text else None
         self._read: list[bytes] = []  # pieces of standard input, for a datagram
+        self._peer_ended = False
+        self._any_read = False  # standard input has had data
+        self._all_read = self._text is not None  # no more input will be sent
         self._deadline: Any = None
         self._timeout: float | None = arguments.timeout
         if self._timeout is None and arguments.url.shape.keeps_messages:
@@ -42,6 +46,16 @@ class Send(InputDialogue):
         self._progress()
         return Reply(end=End.CLOSE) if self._datagram else NOTHING
 
+    def ended(self) -> Reply:
+        """The peer has finished. It may still read, so all of a file or pipe is sent, unless it has no data yet.
+
+        If the peer has closed instead, the kernel refuses the rest, and that is an error.
+        """
+        self._peer_ended = True
+        has_data = self._input is not None and not sys.stdin.isatty() and (self._any_read or self._input.is_pending)
+        self._all_read = self._all_read or self._datagram or not has_data
+        return CLOSE if self._all_read else NOTHING
+
     def _end_of_text(self) -> End:
         return End.NOTHING if self._datagram or self._keep_open else End.HALF_CLOSE
 
@@ -54,10 +68,12 @@ class Send(InputDialogue):
             else:
                 self._say(Reply(b"".join(self._read)))
         elif piece:
+            self._any_read = True
             self._say(Reply(piece))
             self._room()
         else:
-            self._say(Reply(end=self._end_of_text()))
+            self._all_read = True
+            self._say(CLOSE if self._peer_ended else Reply(end=self._end_of_text()))
 
     def _room(self) -> None:
         self._progress()
@@ -72,6 +88,11 @@ class Send(InputDialogue):
             self._deadline.reset(self._timeout)
         else:
             self._deadline = self._reactor.callLater(self._timeout, self._too_late)
+
+    def _over(self, failed: Failed | None) -> None:
+        if self._peer_ended and not self._all_read:
+            failed = Failed(f"{self._address.label}: the peer closed before all of standard input was sent")
+        super()._over(failed)
 
     def _too_late(self) -> None:
         self._dialogue.abandon()
