@@ -39,7 +39,8 @@ LINES = 24
 class Terminal:
     """A terminal of a given width that runs `echoctl top`; it is closed at the end of the block."""
 
-    def __init__(self, daemon: Daemon, columns: int, *words: str) -> None:
+    def __init__(self, daemon: Daemon, columns: int, *words: str, typed: bytes = b"") -> None:
+        """`typed` are keys that are typed before the program runs."""
         self._ours, theirs = pty.openpty()
         self.before = termios.tcgetattr(theirs)
         self._theirs = theirs
@@ -47,6 +48,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.written = b""
         self.resize(columns)
+        self.type(typed)
         command = [*ECHOCTL, "top", "--admin", f"unix://{daemon.dir}/admin.sock", *words]
         environ = environment(TERM="xterm-256color", LANG="C.UTF-8", PYTHONUTF8="1")
         for name in ("COLUMNS", "LINES"):
@@ -155,6 +157,18 @@ def test_the_screen_is_right_in_every_width(daemon, columns):
         services = [["echo", "3"], ["upper", "0"]]
         terminal.shows(lambda lines: lines[1].startswith("services by busy") and sorted(rows(lines, 2)) == services)
         terminal.type(b"q")
+        assert terminal.ends() == 0
+
+
+def test_keys_that_are_typed_ahead_are_handled_one_after_another(daemon):
+    """Before the start, while it draws, and as sequences of several bytes (the arrow to the right)."""
+    with Terminal(daemon, 80, typed=b"c>") as terminal:
+        terminal.shows(lambda lines: lines[1].startswith("connections by bytes"))
+        terminal.type(b"s>c\x1b[C")
+        terminal.shows(lambda lines: lines[1].startswith("connections by in "))
+        terminal.type(b"s")
+        terminal.shows(lambda lines: lines[1].startswith("services by name"))
+        terminal.type(b"lq")
         assert terminal.ends() == 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -33,6 +34,9 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: their default action would n
 LEAVE: Final = (b"q", b"Q", b"\x03", b"\x04", b"")
 NEXT: Final = (b">", b".", b"\x1b[C", b"\x1bOC")
 PREVIOUS: Final = (b"<", b",", b"\x1b[D", b"\x1bOD")
+KEY: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?.)?|.", re.DOTALL)
+"""One key: a byte, or a control sequence (ECMA-48 5.4), or a byte after ESC (with Alt) or after SS3."""
+TYPED: Final = 256  #: bytes of keys that are handled before the next frame
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -106,9 +110,16 @@ class Watched:
         """The sums of all listeners."""
         return top_rates.total(self._rows["listeners"])
 
-    def show_next_view(self) -> None:
-        """Show the next view."""
-        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+    def change(self, key: bytes) -> None:
+        """Change what is shown as a key asks; other keys are ignored."""
+        if key == b"\t":
+            self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+        elif key in (b"l", b"s", b"c"):
+            self.view = next(name for name in VIEWS if name.startswith(key.decode()))
+        elif key in (b"r", b"R"):
+            self.backwards = not self.backwards
+        elif key in NEXT or key in PREVIOUS:
+            self.sort_by_next(1 if key in NEXT else -1)
 
     def sort_by_next(self, step: int) -> None:
         """Sort by the next of the orders, or by the one before for a `step` of -1."""
@@ -127,21 +138,15 @@ def _watch(watched: Watched, view: View) -> None:
     due = time.monotonic() + EVERY
     while True:
         view.draw(screenful(watched, stopped=stopped))
-        key = pressed(max(due - time.monotonic(), 0.0))
-        if key in LEAVE:
-            return
-        before = watched.view
-        if key == b" ":
-            stopped = not stopped
-        elif key == b"\t":
-            watched.show_next_view()
-        elif key in (b"l", b"s", b"c"):
-            watched.view = next(name for name in VIEWS if name.startswith(key.decode()))
-        elif key in (b"r", b"R"):
-            watched.backwards = not watched.backwards
-        elif key in NEXT or key in PREVIOUS:
-            watched.sort_by_next(1 if key in NEXT else -1)
-        other = watched.view == "connections" and (before != watched.view or key in (*NEXT, *PREVIOUS))
+        before = watched.view, watched.order
+        for key in pressed(max(due - time.monotonic(), 0.0)):
+            if key in LEAVE:
+                return
+            if key == b" ":
+                stopped = not stopped
+            else:
+                watched.change(key)
+        other = watched.view == "connections" and before != (watched.view, watched.order)
         if other or (time.monotonic() >= due and not stopped):
             watched.ask()
         if time.monotonic() >= due:
@@ -178,12 +183,11 @@ def as_json(watched: Watched, seconds: float) -> dict[str, Any]:
 NAMES: Final = ("service", "address", "peer")
 
 
-def pressed(seconds: float) -> bytes | None:
-    """The key pressed within `seconds`, or None; b"" if the terminal was closed. A key may be several bytes."""
+def pressed(seconds: float) -> list[bytes]:
+    """The keys pressed until now, or the first within `seconds`; b"" if the terminal was closed."""
     if not select.select([sys.stdin], [], [], seconds)[0]:
-        return None
-    read = os.read(sys.stdin.fileno(), 16)
-    return read if read.startswith(b"\x1b") else read[:1]
+        return []
+    return KEY.findall(os.read(sys.stdin.fileno(), TYPED)) or [b""]
 
 
 class View(LiveScreen):
