@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,14 @@ listen = ["unix://%t/admin.sock"]
 [services.echo]
 listen = ["tcp://127.0.0.1:0"]
 """
-AS_USER = ("setpriv", "--reuid=4001", "--regid=4001", "--clear-groups")
+
+
+def acting_as(user: int) -> tuple[str, ...]:
+    """The words that run a program as this user."""
+    return ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+
+
+AS_USER = acting_as(4001)
 IMPOSTOR = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as listening:
@@ -47,6 +55,21 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.fixture
+def user() -> Iterator[int]:
+    """A user without a folder in /tmp, which no other test of this machine is at the same time."""
+    for number in range(40_001, 50_000):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+            try:
+                claim.bind(f"\0tests of echod are user {number}")
+            except OSError:  # another test is
+                continue
+            if not os.path.lexists(f"/tmp/echod-{number}"):
+                yield number
+                return
+    pytest.fail("each user has a folder in /tmp already")
+
+
 def status(*as_user: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
     return run(*as_user, *ECHOCTL, "status", env=environment(**environ))
 
@@ -66,30 +89,24 @@ def test_daemon_and_client_use_the_same_folder(tmp_path):
             assert again.returncode == 0
 
 
-@pytest.mark.xdist_group("the folder of user 4001")
-def test_each_user_finds_its_own_daemon(folder):
+def test_each_user_finds_its_own_daemon(folder, user):
     """Two terminals of a user without a session: the folder in /tmp belongs to this user only."""
-    ours = Path("/tmp/echod-4001")
-    if ours.exists():
-        pytest.skip(f"{ours} is there already")
+    ours = Path(f"/tmp/echod-{user}")
     environ = {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": "", "ECHOD_CONFIG": str(folder / "echod.toml")}
     try:
-        daemon = Daemon(command=(*AS_USER, *ECHOD), environ=environ)
+        daemon = Daemon(command=(*acting_as(user), *ECHOD), environ=environ)
         os.chmod(daemon.dir, 0o755)
         with daemon:
             assert ours.stat().st_mode & 0o7777 == 0o700
             assert daemon.url("admin", "unix") == f"unix://{ours}/admin.sock"
-            found = status(*AS_USER, **environ)
+            found = status(*acting_as(user), **environ)
             assert (found.returncode, found.stderr) == (0, b"")
     finally:
         shutil.rmtree(ours, ignore_errors=True)
 
 
-@pytest.mark.xdist_group("the folder of user 4001")
-def test_a_folder_that_another_user_made_first_ends_the_start(folder):
-    ours = Path("/tmp/echod-4001")
-    if ours.exists():
-        pytest.skip(f"{ours} is there already")
+def test_a_folder_that_another_user_made_first_ends_the_start(folder, user):
+    ours = Path(f"/tmp/echod-{user}")
     environ = {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": "", "ECHOD_CONFIG": str(folder / "echod.toml")}
     try:
         for make, why in (
@@ -97,7 +114,7 @@ def test_a_folder_that_another_user_made_first_ends_the_start(folder):
             (lambda: ours.symlink_to("/root"), b"is not a folder"),
         ):
             make()
-            ended = run(*AS_USER, *ECHOD, env=environment(**environ))
+            ended = run(*acting_as(user), *ECHOD, env=environment(**environ))
             assert ended.returncode == 71
             assert why in ended.stderr
             assert f"unix://{ours}/admin.sock".encode() in ended.stderr
