@@ -154,9 +154,17 @@ def test_a_peer_that_does_not_read_everything():
         }
 
 
-def test_a_peer_that_closes_before_all_input_was_sent_is_an_error():
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[IO[bytes]]:
+    """A file of 8 MiB. It has data at once, unlike a pipe whose writer may be late."""
+    (tmp_path / "input").write_bytes(data()[: 8 * MIB])
+    with open(tmp_path / "input", "rb") as opened:
+        yield opened
+
+
+def test_a_peer_that_closes_before_all_input_was_sent_is_an_error(file):
     with peer(lambda _connection: None) as url:
-        ended = run(*ECHOCTL, "send", url, input=data()[: 8 * MIB])
+        ended = run(*ECHOCTL, "send", url, stdin=file)
     assert (ended.returncode, ended.stdout) == (1, b"")
     assert ended.stderr.decode() in {
         f"echoctl: {url}: the peer closed before all of standard input was sent\n",
@@ -165,7 +173,7 @@ def test_a_peer_that_closes_before_all_input_was_sent_is_an_error():
     }
 
 
-def test_a_peer_that_finishes_first_gets_all_input():
+def test_a_peer_that_finishes_first_gets_all_input(file):
     received = []
 
     def finish_first(connection: socket.socket) -> None:
@@ -174,7 +182,7 @@ def test_a_peer_that_finishes_first_gets_all_input():
         received.append(rest(connection))
 
     with peer(finish_first) as url:
-        ended = run(*ECHOCTL, "send", url, input=data()[: 8 * MIB])
+        ended = run(*ECHOCTL, "send", url, stdin=file)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"enough", b"")
     assert received == [data()[: 8 * MIB]]
 
