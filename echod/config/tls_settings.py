@@ -15,6 +15,7 @@ from echod.config.settings import SELF_SIGNED, TlsSettings
 from echod.config.value_types import did_you_mean
 
 REVOKED: Final = "revoked"
+_KEY_OF: Final = {"certificate": "key", "test-ca": "test-ca-key"}  # the file of a key, by that of the certificate
 CERTIFICATE: Final = 'certificate = "self-signed", certificate and key with files, or directory'
 
 
@@ -75,6 +76,7 @@ class TlsBuilding:
         # Imported only here: `cryptography` takes 10 MB and 50 ms, and many daemons serve no TLS.
         from echod.tls.certificates import (
             CertificateError,
+            KeyFileError,
             read,
             read_authorities,
             read_directory,
@@ -88,7 +90,8 @@ class TlsBuilding:
             try:
                 return make()
             except CertificateError as error:
-                self._error(key, str(error), found)
+                wrong = _KEY_OF.get(key, key) if isinstance(error, KeyFileError) else key
+                self._error(wrong, str(error), found)
                 return None
 
         names = usual_names(address.host for address in addresses)

@@ -48,10 +48,12 @@ class Revocation(Service):
 
     @classmethod
     def configuration_errors(cls, options: RevocationOptions) -> Iterable[tuple[str, str]]:
-        from echod.tls.certificates import CertificateError
+        from echod.tls.certificates import CertificateError, KeyFileError
 
         try:
             _authority(options)
+        except KeyFileError as error:
+            yield "test_ca_key", str(error)
         except CertificateError as error:
             yield "test_ca", str(error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,10 @@ class CertificateError(ValueError):
     """A certificate or a key cannot be used; the message names the file and the reason."""
 
 
+class KeyFileError(CertificateError):
+    """A key in a file of its own cannot be used."""
+
+
 @dataclass(frozen=True)
 class Certificate:
     """A certificate chain with its key. `pem` has both, and `source` is the file, or a word."""
@@ -53,7 +57,8 @@ class Certificate:
 def read(
     certificate: Path, key: Path | None = None, *, missing: str = "set key to the file that has it"
 ) -> Certificate:
-    """A certificate chain, and its key from a file of its own or from the same file. Raises CertificateError.
+    """A certificate chain, and its key from a file of its own or from the same file. Raises CertificateError,
+    or KeyFileError for `key`.
 
     `missing` tells the user what to do if `key` is None and the file of the certificate has no private key.
     """
@@ -61,13 +66,26 @@ def read(
     own = KEY.search(chain)
     if key is None and not own:
         raise CertificateError(f"{_shown(certificate)}: the file has no private key; {missing}")
-    secret = chain if key is None else _read(key)
-    if key is not None and not KEY.search(secret):
-        raise CertificateError(f"{_shown(key)}: the file has no private key in PEM form")
+    with _errors_of(key):
+        secret = chain if key is None else _read(key)
+        if key is not None and not KEY.search(secret):
+            raise CertificateError(f"{_shown(key)}: the file has no private key in PEM form")
     leaf = _leaf(certificate, chain)
-    _check_key(key or certificate, secret, certificate, leaf)
+    with _errors_of(key):
+        _check_key(key or certificate, secret, certificate, leaf)
     pem = chain if key is None else chain + b"\n" + secret
     return Certificate(str(certificate), pem, facts_of(leaf))
+
+
+@contextmanager
+def _errors_of(key: Path | None) -> Iterator[None]:
+    """Within it, errors are KeyFileErrors, if the key has a file of its own."""
+    try:
+        yield
+    except CertificateError as error:
+        if key is None:
+            raise
+        raise KeyFileError(str(error)) from error
 
 
 def read_directory(directory: Path) -> tuple[Certificate, ...]:
@@ -188,7 +206,8 @@ def read_test_authority(certificate: Path, key: Path | None = None) -> issuing.I
     pair = read(certificate, key, missing="set test-ca-key to the file that has it")
     signer = _private_key(key or certificate, pair.pem if key is None else _read(key))
     if not isinstance(signer, issuing.Key):
-        raise CertificateError(f"{_shown(key or certificate)}: expected an EC or an RSA key")
+        with _errors_of(key):
+            raise CertificateError(f"{_shown(key or certificate)}: expected an EC or an RSA key")
     found = issuing.Issued(x509.load_pem_x509_certificate(pair.pem), signer)
     if (why := wrong_certificates.may_issue(found)) is not None:
         raise CertificateError(f"{_shown(certificate)}: {why}")

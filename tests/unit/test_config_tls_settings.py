@@ -23,6 +23,11 @@ def read(tmp_path):
     (tmp_path / "a.pem").write_bytes(made.certificate_pem)
     (tmp_path / "a.key").write_bytes(made.key_pem)
     (tmp_path / "ca.pem").write_bytes(authority().certificate_pem)
+    other = issuing.server(authority(), ["other.example"], datetime.now(UTC))
+    (tmp_path / "other.key").write_bytes(other.key_pem)
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "a.pem").write_bytes(made.certificate_pem)
+    (tmp_path / "pairs" / "a.key").write_bytes(other.key_pem)
     (tmp_path / "all").mkdir()
     (tmp_path / "all" / "b.pem").write_bytes(made.certificate_pem + made.key_pem)
 
@@ -108,6 +113,15 @@ def test_listen_makes_a_certificate():
         (TLS + 'certificate = "selfsigned"', "/selfsigned: no such file or directory (ENOENT); did you mean self-s"),
         (TLS + 'certificate = "a.pem"', "a.pem: the file has no private key; set key"),
         (TLS + 'certificate = "a.pem"\nkey = "ca.pem"', "ca.pem: the file has no private key in PEM form"),
+        (TLS + 'certificate = "a.pem"\nkey = "none"', ":5: services.echo.tls.key: "),
+        (TLS + 'certificate = "none"\nkey = "a.key"', ":4: services.echo.tls.certificate: "),
+        (TLS + 'certificate = "all/b.pem"\nkey = "other.key"', ":5: services.echo.tls.key: "),
+        (TLS + 'certificate = "expired"\ntest-ca = "ca.pem"\ntest-ca-key = "no"', ":6: services.echo.tls.test-ca-key"),
+        (
+            '[services.revocation]\nlisten = ["http://127.0.0.1:10081"]\ntest-ca = "ca.pem"\ntest-ca-key = "none"',
+            ":4: services.revocation.test-ca-key: ",
+        ),
+        (TLS + 'directory = "pairs"', ":4: services.echo.tls.directory: "),
         (TLS + 'directory = "none"', "none: no such file or directory (ENOENT)"),
         (TLS + 'certificate = "self-signed"\nclient-ca = "a.key"', "a.key: the file has no certificate in PEM form"),
         (TLS + 'certificate = "expired"\nkey = "a.key"', "services.echo.tls.key: needs a file in certificate; "),
