@@ -17,7 +17,7 @@ from rich.screen import Screen
 from rich.text import Text
 
 from echod.client.plots.terminal_plot import Line, Role
-from echod.client.stdout import write_all
+from echod.client.stdout import put, write_all
 from echod.client.tables import screen
 from echod.lineedit.raw_mode import KeyByKey
 
@@ -59,7 +59,7 @@ class LiveScreen:
             console = screen(self._color, live=True)
             with console.capture() as captured:
                 console.print(Screen(drawn), end="")
-            write_all(HOME + captured.get().encode("utf-8", "backslashreplace"))
+            put(HOME + captured.get().encode("utf-8", "backslashreplace"))
 
     def plot(self, lines: Sequence[Line]) -> None:
         """Show the lines of a plot, from the top."""
@@ -71,7 +71,7 @@ class LiveScreen:
 
     def _enter(self) -> None:
         self._entered = True
-        write_all(ENTER)
+        put(ENTER)
         self.draw(self._drawn)
 
     def _leave(self) -> None:

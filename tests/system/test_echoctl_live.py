@@ -174,6 +174,24 @@ def test_a_signal_within_a_write_restores_the_terminal():
     assert one.printed.count(END) == 1
 
 
+@pytest.mark.parametrize(
+    "words", [["ping", "--live", "-i", "20ms"], ["bench", "--live", "-r", "20", "-t", "1m"]], ids=["ping", "bench"]
+)
+def test_a_terminal_that_was_closed_is_an_error(words, daemon):
+    """A process that ignores the hangup, such as under nohup, has a terminal where a write fails."""
+    ours, theirs = pty.openpty()
+    with open(theirs, "wb", 0) as terminal, open(ours, "rb", 0) as screen:
+        command = [*ECHOCTL, *words, daemon.url("echo", "udp")]
+        environ = environment(TERM="xterm")
+        process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE, env=environ)
+        with process:
+            assert screen.read(1) == BEGIN[:1]
+            terminal.close()
+            screen.close()
+            assert process.communicate(timeout=SECONDS)[1] == b"echoctl: standard output: input/output error (EIO)\n"
+    assert process.returncode == 1
+
+
 SIGNAL_WITHIN_RENDERING = """
 import os, signal
 from echod.client.live_screen import LiveScreen, Group
