@@ -34,6 +34,7 @@ class KeyByKey:
         self._leave = leave
         self._before: list[Any] | None = None  # the modes to restore; None while they are in force
         self._handlers: dict[int, Any] = {}
+        self._stopping = False  # a handler of LEAVING runs: a SIGCONT before the end of the stop changes nothing
 
     def begin(self) -> None:
         """Change to key by key. Raises termios.error if the descriptor is not a terminal."""
@@ -72,27 +73,36 @@ class KeyByKey:
         termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)
 
     def _restore(self) -> None:
-        before, self._before = self._before, None
-        if before is not None and not _in_background(self._descriptor):
-            try:
+        """Change back. Until then the modes stay in `_before`: a signal may interrupt this, and its handler restores.
+
+        Otherwise `_set` of the handler would take the modes that it has set itself for those to restore.
+        """
+        before = self._before
+        try:
+            if before is not None and not _in_background(self._descriptor):
                 self._leave()
-            finally:
+        finally:
+            if before is not None and not _in_background(self._descriptor):
                 with suppress(termios.error):  # the terminal was closed
                     termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+            self._before = None
 
     def _stop(self, number: int, _frame: object) -> None:
         """Restore the terminal, then let the signal do what it does by default."""
+        self._stopping = True
         try:
             self._restore()
         finally:  # `leave` may raise, such as RuntimeError if the signal interrupted a write to the same stream
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        # The process continues here. It was not stopped if its group is orphaned.
-        signal.signal(number, self._stop)
+            # The process continues here. It was not stopped if its group is orphaned.
+            signal.signal(number, self._stop)
+            self._stopping = False
         self._continued()
 
     def _continued(self, _number: int = signal.SIGCONT, _frame: object = None) -> None:
-        if self._before is None and self in _active and not _in_background(self._descriptor):
+        may_set = not self._stopping and self._before is None and self in _active
+        if may_set and not _in_background(self._descriptor):
             self._set()
             self._enter()
 

@@ -1,6 +1,9 @@
 """The terminal's modes, on a terminal of the test."""
 
+import signal
 import sys
+
+import pytest
 
 from tests.daemon import run
 
@@ -61,4 +64,44 @@ assert after == before, (after, before)
 
 def test_a_signal_right_after_the_change_restores_the_modes():
     ended = run(sys.executable, "-c", EARLY)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+WITHIN = """
+import os, pty, signal, sys, termios
+from echod.lineedit.raw_mode import KeyByKey
+
+signals = [int(sys.argv[1])]
+
+def leave():
+    if signals:
+        os.kill(os.getpid(), signals.pop())
+
+signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+ours, theirs = pty.openpty()
+before = termios.tcgetattr(theirs)
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)  # the kernel does not stop an orphaned group
+    keys = KeyByKey(theirs, leave=leave)
+    keys.begin()
+    os.kill(os.getpid(), signal.SIGTSTP)
+    assert termios.tcgetattr(theirs) != before
+    keys.end()
+    os._exit(0)
+stops = 0
+while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
+    stops += 1
+    assert termios.tcgetattr(theirs) == before
+    os.kill(pid, signal.SIGCONT)
+assert (os.waitstatus_to_exitcode(status), stops > 0) == (0, True)
+after = termios.tcgetattr(theirs)
+assert after == before, (after, before)
+"""
+
+
+@pytest.mark.parametrize("second", [signal.SIGCONT, signal.SIGTSTP], ids=["continue", "stop"])
+def test_a_signal_while_the_modes_are_restored_changes_none_of_them(second):
+    """`leave` writes to the terminal, which takes a while."""
+    ended = run(sys.executable, "-c", WITHIN, str(int(second)))
     assert (ended.returncode, ended.stderr) == (0, b"")
