@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 
 import pytest
 from wcwidth import wcswidth
 
+from echod.client.commands.top import Keyboard
 from echod.client.tables import screen
 from echod.client.top_rates import (
     CONNECTION_ORDERS,
@@ -19,6 +22,7 @@ from echod.client.top_rates import (
     sparkline,
 )
 from echod.client.top_screen import HISTORY, drawn, short
+from tests.daemon import SECONDS
 
 LISTENER = {"open": 1234, "accepted": 7, "datagrams_in": 0, "bytes_in": 5, "bytes_out": 5, "refused": {}}
 STATUS = {
@@ -206,3 +210,33 @@ def test_the_orders_of_connections_are_those_of_the_daemon():
     from echod.admin.largest_connections import ORDERS as SERVED
 
     assert tuple(SERVED) == CONNECTION_ORDERS
+
+
+@pytest.mark.parametrize(
+    ("reads", "keys"),
+    [
+        ([b"\x1b", b"[C"], [b"\x1b[C"]),
+        ([b"\x1b[", b"C"], [b"\x1b[C"]),
+        ([b"l\x1bO", b"Dr"], [b"l", b"\x1bOD", b"r"]),
+        ([b"\x1b[1;", b"5Cq"], [b"\x1b[1;5C", b"q"]),
+        ([b"\x1bq"], [b"\x1b", b"q"]),
+        ([b"\x1b", b"q"], [b"\x1b", b"q"]),
+        ([b"\x1b\x1b[D"], [b"\x1b", b"\x1b[D"]),
+        ([b"\x1b[" + b"0" * 1000, b"q"], [b"\x1b", b"[", *[b"0"] * 1000, b"q"]),
+        ([b"\x1b["], []),
+    ],
+    ids=["after-esc", "after-csi", "after-ss3", "parameters", "esc-then-q", "esc-pause-q", "alt", "endless", "begun"],
+)
+def test_keys_are_found_however_their_bytes_arrive(monkeypatch, reads, keys):
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stdin, open(writing, "wb", buffering=0) as terminal:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        keyboard = Keyboard()
+        found = []
+        for data in reads:
+            terminal.write(data)
+            found += keyboard.pressed(SECONDS)
+        assert found == keys
+        assert keyboard.pressed(0) == []
+        terminal.close()
+        assert keyboard.pressed(SECONDS) == [b""]

@@ -34,9 +34,11 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: their default action would n
 LEAVE: Final = (b"q", b"Q", b"\x03", b"\x04", b"")
 NEXT: Final = (b">", b".", b"\x1b[C", b"\x1bOC")
 PREVIOUS: Final = (b"<", b",", b"\x1b[D", b"\x1bOD")
-KEY: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?.)?|.", re.DOTALL)
-"""One key: a byte, or a control sequence (ECMA-48 5.4), or a byte after ESC (with Alt) or after SS3."""
-TYPED: Final = 256  #: bytes of keys that are handled before the next frame
+KEY: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.)|.", re.DOTALL)
+"""One key: a control sequence (ECMA-48 5.4), a byte after SS3, or a byte. With Alt, a key has an ESC before it."""
+BEGUN: Final = re.compile(rb"\x1b(?:\[[0-?]{0,30}[ -/]{0,2}|O)?\Z")
+"""The begin of a control sequence whose other bytes were not read yet. A longer one is not a key."""
+TYPED: Final = 4096  #: bytes of keys that are handled before the next frame; a terminal of Linux holds no more
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -134,12 +136,12 @@ def orders_of(view: str) -> tuple[str, ...]:
 
 def _watch(watched: Watched, view: View) -> None:
     """Draw every second until `q` is pressed. Raises Unanswered if the daemon no longer responds."""
-    stopped = False
+    stopped, keyboard = False, Keyboard()
     due = time.monotonic() + EVERY
     while True:
         view.draw(screenful(watched, stopped=stopped))
         before = watched.view, watched.order
-        for key in pressed(max(due - time.monotonic(), 0.0)):
+        for key in keyboard.pressed(max(due - time.monotonic(), 0.0)):
             if key in LEAVE:
                 return
             if key == b" ":
@@ -183,11 +185,23 @@ def as_json(watched: Watched, seconds: float) -> dict[str, Any]:
 NAMES: Final = ("service", "address", "peer")
 
 
-def pressed(seconds: float) -> list[bytes]:
-    """The keys pressed until now, or the first within `seconds`; b"" if the terminal was closed."""
-    if not select.select([sys.stdin], [], [], seconds)[0]:
-        return []
-    return KEY.findall(os.read(sys.stdin.fileno(), TYPED)) or [b""]
+class Keyboard:
+    """The keys that are typed on the terminal at standard input."""
+
+    def __init__(self) -> None:
+        self._begun = b""  # of a control sequence
+
+    def pressed(self, seconds: float) -> list[bytes]:
+        """The keys pressed until now, or the first within `seconds`; b"" if the terminal was closed."""
+        if not select.select([sys.stdin], [], [], seconds)[0]:
+            return []
+        read = os.read(sys.stdin.fileno(), TYPED)
+        if not read:
+            return [b""]
+        typed = self._begun + read
+        begun = BEGUN.search(typed)
+        self._begun = begun[0] if begun is not None else b""
+        return KEY.findall(typed.removesuffix(self._begun))
 
 
 class View(LiveScreen):
