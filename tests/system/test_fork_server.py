@@ -100,6 +100,22 @@ def test_a_changed_state_of_the_test_is_inherited():
     assert limits == (soft - 1, hard)
 
 
+IN_A_CHANGED_STATE = """
+import resource
+from tests import fork_server
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+assert fork_server.unlike({})
+assert not fork_server._server.cache_info().currsize
+"""
+
+
+def test_a_server_is_not_started_in_a_changed_state():
+    """It would keep that state, such as the network of its first test, when the test has ended."""
+    subprocess.run([sys.executable, "-c", IN_A_CHANGED_STATE], check=True, env=environment())
+
+
 def test_the_environment_of_the_test_arrives(tmp_path):
     (tmp_path / "echod.toml").write_text("wrong")
     environ = environment(ECHOD_CONFIG=str(tmp_path / "echod.toml"))
