@@ -141,6 +141,12 @@ def test_the_chinese_readme_has_the_commands_figures_and_links_of_the_english_on
     assert linked[0] == linked[1]
 
 
+def test_the_pip_commands_of_the_readme_are_those_of_the_page():
+    [row] = re.findall(r"(?m)^\| pip \| (.*) \|$", README)
+    commands = [command for part in re.findall(r"`([^`]+)`", row) for command in part.split(" && ")]
+    assert commands == chapters(PAGES["docs/INSTALL.md"])["pip"].split("```")[1].split("\n")[1:4]
+
+
 def figures(readme: str) -> str:
     """A README without its blocks and the targets of its links."""
     return re.sub(r"(?ms)^```.*?^```$|\]\([^)]*\)|<[^>]*>", "", readme)
