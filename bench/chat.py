@@ -192,16 +192,16 @@ def measure(
             one.socket.close()
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run every measurement."""
-    arguments = argparse.ArgumentParser(description="Measure a chat room.")
+    arguments = argparse.ArgumentParser(prog="python -m bench.chat", description="Measure a chat room.")
     arguments.add_argument("--seconds", type=float, default=10.0, help="length of each run")
     arguments.add_argument("--workers", type=int, default=1, help="measure the first room with this many workers too")
     arguments.add_argument("--bus", default="", metavar="URL", help="measure the first room over two daemons too")
     arguments.add_argument(
         "--machines", action="store_true", help="measure it over two daemons and Redis in network namespaces too"
     )
-    options = arguments.parse_args()
+    options = arguments.parse_args(words)
     seconds = options.seconds
     measure("1,000 members", 1000, 0, seconds, 100, 80)
     if options.workers > 1:

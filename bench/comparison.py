@@ -5,13 +5,14 @@ Everything runs over loopback, in less than half a minute. A program that is not
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -169,8 +170,9 @@ def markdown(measured: dict[str, Row]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print the table. Returns 0, or 2 if the load generator cannot be compiled."""
+    argparse.ArgumentParser(prog="python -m bench.comparison", description=__doc__).parse_args(words)
     cores = machine.choose_cores()
     servers = [server for server in SERVERS if server.key in COLUMNS]
     for server in servers:

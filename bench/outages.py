@@ -6,6 +6,7 @@ paused (SIGSTOP), or its memory is full. It prints a table in Markdown: notices,
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -143,8 +144,9 @@ def described(members: list[Member]) -> str:
     return f"{sent} | {notices} | {lost[True]} | {lost[False]} | {twice}"
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Print the table; all failures are tried at once, each with its own server and daemons."""
+    argparse.ArgumentParser(prog="python -m bench.outages", description=__doc__).parse_args(words)
     print("| Redis | Lines sent | Notices of a loss and of its end, for each member | Deliveries lost in one daemon "
           "| Deliveries lost between daemons | Twice |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- |")

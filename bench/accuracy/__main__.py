@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -99,7 +99,7 @@ def _count(number: int | None) -> str:
     return "–" if number is None else str(number)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     parser.add_argument("--count", type=int, default=400, help="probes on each path (400)")
@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the path's decisions")
     parser.add_argument("--only", action="append", choices=list(PATHS), help="a path; may be repeated")
     parser.add_argument("--client", action="append", choices=list(CLIENTS), help="a client; may be repeated")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     print(", ".join(f"{name}: {value}" for name, value in describe().items()))
     print()
     print(

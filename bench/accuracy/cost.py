@@ -6,6 +6,7 @@ processor time of echod for each packet that a reflector returns.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -105,8 +106,9 @@ def reflected(port: int, pid: int, packet: bytes) -> float:
         return (processor_time(pid) - before) / (PACKETS // IN_FLIGHT * IN_FLIGHT) * 1e6
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print both."""
+    argparse.ArgumentParser(prog="python -m bench.accuracy.cost", description=__doc__).parse_args(words)
     print(", ".join(f"{name}: {value}" for name, value in describe().items()))
     with tempfile.TemporaryDirectory() as folder:
         overhead(Path(folder))

@@ -6,12 +6,13 @@ line for each client. Ports, folders and addresses in memory are left out, and s
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import ssl
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -188,8 +189,11 @@ def reports(folder: Path) -> Iterator[tuple[str, str, str]]:
                 yield word, name, without_this_run(client(site), site)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Print the tables."""
+    argparse.ArgumentParser(prog="python -m tests.system_wide.certificate_errors", description=__doc__).parse_args(
+        words
+    )
     with tempfile.TemporaryDirectory() as folder:
         for word, same in groupby(reports(Path(folder)), lambda report: report[0]):
             print(f"\n### `{word}`\n\n| Client | Message |\n| --- | --- |")

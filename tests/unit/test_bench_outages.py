@@ -48,7 +48,7 @@ def test_lines_are_those_of_one_member_and_complete() -> None:
 def test_the_table_has_a_row_for_each_failure(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     one: list[Member] = [Talking("a", 1), Talking("b", 1), Talking("c", 1)]
     monkeypatch.setattr(outages, "row", lambda name: f"| {name} | {described(one)} |")
-    outages.main()
+    outages.main([])
     table = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert len({len(cells) for cells in table}) == 1, "every row has the columns of the heading"
     assert [cells[0] for cells in table[2:]] == [f"| {name}" for name in FAILURES]
