@@ -51,6 +51,7 @@ RULES: Final = (
     _rule(r"\bof before\b", "earlier"),
     _rule(r"\b(?:is|are|was|were|be|been|being) told\b", "is notified; gets a message"),
     _rule(r"\b(?:hears|says so|say so|said so)\b", "receives; reports it"),
+    _rule(r"\b(?:[Tt]he|[Aa]n) own\b", "its own; of this process; source (address)"),
 )
 
 

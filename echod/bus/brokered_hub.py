@@ -135,7 +135,7 @@ class BrokeredHub(LocalHub):
             self._tick.start(EVERY, now=False)
 
     def closed(self, reason: str) -> None:
-        """As BrokerClient: continue with the own nodes."""
+        """As BrokerClient: continue with the nodes of this process."""
         if self._tick.running:
             self._tick.stop()
         if self._link:
@@ -219,7 +219,7 @@ class BrokeredHub(LocalHub):
             self._join(topic)
 
     def _answer(self, shared: SharedTopic, join: BrokerMessage) -> None:
-        """Ask one of the own nodes for the state, for another link."""
+        """Ask one of its nodes for the state, for another link."""
         nodes = self._topics.get(join.topic, {}).values()
         source = next((one.node for one in nodes if one.status is Status.CURRENT), None)
         if source is not None:
@@ -315,7 +315,7 @@ class BrokeredHub(LocalHub):
                     self._restore(one)
 
     def _deliver_unreturned(self, topic: str) -> None:
-        """Deliver messages that have not returned to the own nodes. They are ignored when they return."""
+        """Deliver messages that have not returned to its nodes. They are ignored when they return."""
         for frame in self.unreturned.take(topic):
             self.send_to_all(topic, frame)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-RETURNS: Final = 4.0  #: seconds within which an own message must return
+RETURNS: Final = 4.0  #: seconds within which a message to itself must return
 SILENT: Final = 8.0  #: seconds without a message after which another link has ended
 
 

@@ -1,4 +1,4 @@
-"""The own messages that the broker has not returned yet, in their order."""
+"""The messages of this hub that the broker has not returned yet, in their order."""
 
 from __future__ import annotations
 

@@ -147,9 +147,7 @@ def _faults(command: Parser) -> None:
         default=[],
         help="set a fault, such as delay=200ms; KEY= ends it (docs/FAULTS.md lists the keys)",
     )
-    command.add_argument(
-        "--clear", action="store_true", help="end all other faults, and begin the random numbers again"
-    )
+    command.add_argument("--clear", action="store_true", help="end all other faults, and restart the random numbers")
     command.add_argument("--script", metavar="FILE", type=file_name, help="faults over time: a TOML file with steps")
     daemon_options.admin(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -180,7 +178,7 @@ def _events(command: Parser) -> None:
         help="only events of at least this severity (default: info); debug shows single connections",
     )
     command.add_argument(
-        "--since", metavar="TIME", type=age, help="only events of this last time, such as 10m (default: all that exist)"
+        "--since", metavar="TIME", type=age, help="only events that are at most this old: 10m (default: all that exist)"
     )
     daemon_options.admin(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")

@@ -97,7 +97,7 @@ def _schedule(command: Parser) -> None:
         "--timeout",
         metavar="TIME",
         type=patience,
-        help="time to wait for a reply, and for name lookup and connecting; the probe of a later reply is lost"
+        help="time to wait for a reply, and for name lookup and connecting; a probe whose reply comes later is lost"
         " (default: 5s; no limit for name lookup and connecting)",
     )
 
@@ -132,7 +132,7 @@ def _packets(command: Parser) -> None:
         "--source",
         metavar="ADDRESS",
         type=address_option("source"),
-        help="the own address, port or both: 192.0.2.1, *:5000, or a range of ports such as *:5000-5009",
+        help="the source address, port or both: 192.0.2.1, *:5000, or a range of ports such as *:5000-5009",
     )
     command.add_argument(
         "--flows",
@@ -144,7 +144,7 @@ def _packets(command: Parser) -> None:
         "--auth-key", metavar="FILE", type=file_name, help="UDP: authenticate STAMP packets by the key in this file"
     )
     command.add_argument(
-        "--token", action="store_true", help="UDP: prove the own address to a public reflector, by the tokens it sends"
+        "--token", action="store_true", help="UDP: prove the source address to a public reflector, by its tokens"
     )
 
 

@@ -23,7 +23,7 @@ def add(command: Parser) -> None:
         "--proxy-source",
         metavar="ADDRESS:PORT",
         type=_source,
-        help="the client that the header names (default: the address of the own socket)",
+        help="the client that the header names (default: the address of the client socket)",
     )
 
 

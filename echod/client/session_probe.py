@@ -97,7 +97,7 @@ class Conversing:
 
     @property
     def local(self) -> SocketAddress | None:
-        """The own address, as soon as it is known."""
+        """The source address, as soon as it is known."""
         return self._peer.local if self._peer is not None else None
 
     def _take_result(self, finding: ProbeResult) -> None:

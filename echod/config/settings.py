@@ -89,7 +89,7 @@ class TlsSettings:
 class WebSocketSettings:
     """WebSocket of one service: `[services.NAME.websocket]`."""
 
-    origins: tuple[str, ...] = ()  #: origins of pages that may connect, besides the own one; "*" is any
+    origins: tuple[str, ...] = ()  #: origins of pages that may connect, besides that of the port itself; "*" is any
     hosts: tuple[str, ...] = ()  #: names that Host may have if a page connects, besides IP addresses and localhost
     compression: Literal["off", "on"] = "off"  #: whether permessage-deflate is accepted
     subprotocols: tuple[str, ...] = ()  #: the subprotocols of the service, the preferred one first

@@ -57,7 +57,7 @@ class Batch:
         self._six = family == socket.AF_INET6
         self.honest: set[tuple[int, int, int, int]] = set()
         self.pktinfo_space = (_HEAD + (24 if self._six else 16)) if pktinfo else 0
-        # An own mapping: `close` frees it at once, and pages that no datagram has used take no memory.
+        # A mapping of its own: `close` frees it at once, and pages that no datagram has used take no memory.
         self._pages = mmap(-1, SLOTS * ROOM, flags=MAP_PRIVATE | MAP_ANONYMOUS)
         self._data = ffi.from_buffer("char[]", self._pages)
         self._names = ffi.new("char[]", SLOTS * NAME)

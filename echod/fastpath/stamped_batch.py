@@ -45,7 +45,7 @@ class StampedBatch:
         self._pktinfo = slice(_PKTINFO, _PKTINFO + (20 if six else 12))
         self._index = (_PKTINFO + (16 if six else 0)) // 4  # of the interface, in 32-bit words
         self._hops = _DESTINATION + (40 if six else 32) + _HEAD.size
-        # An own mapping: `close` frees it at once, and pages that no datagram has used take no memory.
+        # A mapping of its own: `close` frees it at once, and pages that no datagram has used take no memory.
         self._pages = mmap(-1, SLOTS * ROOM, flags=MAP_PRIVATE | MAP_ANONYMOUS)
         self._data = ffi.from_buffer("char[]", self._pages)
         self._names = ffi.new("char[]", SLOTS * NAME)

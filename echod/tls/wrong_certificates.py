@@ -102,7 +102,7 @@ def _incomplete_chain(order: Order) -> Chain:
 def _reversed_chain(order: Order) -> Chain:
     """The authorities are in the wrong order: each should certify the one before it (RFC 5246 7.4.2).
 
-    The own certificate is the first one in any case: a client takes the key of the handshake from it.
+    The certificate of the server is the first one in any case: a client takes the key of the handshake from it.
     """
     first = order.between(order.issuer, 1)
     second = order.between(first, 2)

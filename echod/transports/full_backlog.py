@@ -52,7 +52,7 @@ class FullBacklog:
         self._follow()
 
     def end(self) -> None:
-        """Take the own connections out of the queue."""
+        """Take its own connections out of the queue."""
         self._injector.unsubscribe(self._follow)
         if self.full:
             self._empty()

@@ -2,7 +2,7 @@
 
 Receive times are control messages (SO_TIMESTAMPNS, socket(7)). Send times come back on the error queue of the socket
 (SO_TIMESTAMPING, Documentation/networking/timestamping.rst). Each has the number of its datagram, counted from 0 since
-the option was set. A driver without an own queue stamps during the send, so the time can be read right after it.
+the option was set. A driver without a queue stamps during the send, so the time can be read right after it.
 """
 
 from __future__ import annotations

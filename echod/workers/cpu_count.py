@@ -34,7 +34,7 @@ def cgroup_of(text: str) -> PurePosixPath | None:
 
 
 def _quotas() -> Iterator[str]:
-    """The quotas of the own cgroup and of those above it."""
+    """The quotas of the cgroup of this process and of those above it."""
     try:
         own = cgroup_of(OWN.read_text("utf-8", "surrogateescape"))
     except OSError:

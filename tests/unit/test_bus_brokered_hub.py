@@ -321,7 +321,7 @@ def test_a_broker_that_returns_nothing_is_dropped_at_a_bound(machines):
         made.say(0, "x" * size)
         made.settle()
     assert not made.clients[0].is_open
-    assert len(made.said(0)) == UNRETURNED // size + 2  # all are delivered to the own nodes
+    assert len(made.said(0)) == UNRETURNED // size + 2  # all are delivered to its nodes
 
 
 def test_a_broker_that_loses_a_message_is_dropped(machines):

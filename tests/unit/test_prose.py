@@ -23,6 +23,7 @@ FINDS = [
     ("It keeps the sockets of before.", "of before"),
     ("The member is told how many.", "is told"),
     ("The log says so.", "says so"),
+    ("It binds the own address.", "the own"),
 ]
 
 

@@ -45,7 +45,7 @@ class Resource:
     path: str = "/"
     name: str = "echo"  #: the name of the service
     kind: str = "echo"
-    origins: tuple[str, ...] = ()  #: allowed origins besides the own one; `*` is every origin
+    origins: tuple[str, ...] = ()  #: allowed origins besides that of the port itself; `*` is every origin
     hosts: tuple[str, ...] = ()  #: allowed names in Host besides IP addresses and localhost
     subprotocols: tuple[str, ...] = ()  #: in the order of preference
     compression: bool = False  #: whether permessage-deflate is accepted
