@@ -141,7 +141,6 @@ class Options(usage.Options):
             try:
                 configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
                 if self["check-config"]:
-                    tls_of(configuration)
                     notes += warnings(configuration)
             except ConfigurationRefused as error:
                 _end(error.code, error.lines)
@@ -183,7 +182,7 @@ def read(options: Options) -> Configuration:
 
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
     """The configuration with resolved names, reduced to the limit of open files; and its warnings. Unix sockets
-    belong to `identity`. Raises ConfigurationRefused."""
+    belong to `identity`. Raises ConfigurationRefused, also at a reload for what takes effect at the next start."""
     try:
         configuration, notes = resolved(read(options))
         configuration, shrunk = fit(configuration, fd_limit.raise_limit())
@@ -193,6 +192,7 @@ def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, 
         raise ConfigurationRefused(EX_OSERR, error.errors) from error
     if (options.workers or workers_of(configuration.daemon.workers)) > 1 and (alone := unshareable(configuration)):
         raise ConfigurationRefused(EX_CONFIG, alone)
+    tls_of(configuration)
     notes = [*notes, *shrunk, *made_certificates(configuration)]
     return owning(configuration, identity) if identity else configuration, notes
 

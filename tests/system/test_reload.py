@@ -465,6 +465,7 @@ BAD = {
         "[services.bad]\nkind = 'echo'\nlisten=['tcp://127.0.0.1:0']\nlimits={connections=99999999}\n",
         "exceed",
     ),
+    "a bus": ("[bus]\nurl = 'rediss://127.0.0.1'\nca = '/nowhere'\n", "bus.ca: /nowhere: no such file"),
 }
 
 
