@@ -145,7 +145,7 @@ def _faults(command: Parser) -> None:
         metavar="KEY=VALUE",
         nargs="*",
         default=[],
-        help="set a fault, such as delay=200ms; KEY= ends it (docs/FAULTS.md lists the keys)",
+        help="set a fault, such as delay=200ms; KEY= ends it (keys: docs/FAULTS.md, echod-faults(7))",
     )
     command.add_argument("--clear", action="store_true", help="end all other faults, and restart the random numbers")
     command.add_argument("--script", metavar="FILE", type=file_name, help="faults over time: a TOML file with steps")

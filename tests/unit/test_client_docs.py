@@ -13,7 +13,8 @@ from echod.client.statistics import Times
 from echod.client.summary import figures
 from echod.transports.layers.http_answer import FIRST_PATHS
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "ECHOCTL.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "ECHOCTL.md").read_text("utf-8")
 
 
 def section(title):
@@ -33,6 +34,17 @@ def test_every_command_has_its_line_and_its_section():
     assert listed == [(name, name) for name in COMMANDS]
     for name in COMMANDS:
         assert f"    echoctl {name}" in section(name)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_page_that_the_help_names_exists_and_its_manual_page_is_named_too(command):
+    parser = Parser()
+    COMMANDS[command][1](parser)
+    pages = dict(re.findall(r'\("([A-Z]+)", "([a-z.-]+)"', (DOCS / "conf.py").read_text("utf-8")))
+    text = " ".join(parser.format_help().split())
+    for page in re.findall(r"docs/(\w+)\.md", text):
+        assert (DOCS / f"{page}.md").exists()
+        assert page not in pages or f"{pages[page]}(" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
