@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from echod.config.loading import load
 from echod.faults.keys import KEYS
 from echod.faults.parsing import is_on
 from echod.faults.scripts import parse_script
+from echod.services import registry
 from echod.shape import Shape
 from echod.transports.datagram_faults import MOST_DELAYED
 from echod.transports.layers.fault_injection import SENT_WITHIN
@@ -39,6 +41,15 @@ def test_the_page_names_the_schemes_of_each_shape():
 def test_the_figures_are_those_of_the_code():
     assert f"At most {MOST_DELAYED:,} delayed datagrams of a listener wait" in PAGE
     assert f"at most {SENT_WITHIN:g} s" in PAGE
+
+
+def test_the_commands_of_the_first_example_reach_its_daemon(tmp_path):
+    (tmp_path / "echod.toml").write_text(re.findall(r"(?s)```toml\n(.*?)```", PAGE)[0])
+    loaded = load(tmp_path / "echod.toml", registry.kinds(), {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert [url.scheme for url in loaded.admin.listen] == ["unix"]
+    [service] = loaded.services
+    names = re.findall(r"(?m)^    echoctl faults (\w+)", PAGE.partition("\n## ")[0])
+    assert set(names) == {service.name}
 
 
 def test_the_script_of_the_page_is_valid():
