@@ -196,6 +196,49 @@ def test_a_peer_that_closes_ends_a_wait_for_input():
         assert (process.stdout.read(), process.stderr.read()) == (b"noon", b"")
 
 
+@contextmanager
+def message_peer(path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """The URL of a peer that keeps messages, and its socket, which listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.settimeout(SECONDS)
+        yield f"unix-seqpacket://{path}", listening
+
+
+def test_a_peer_that_closes_before_the_message_was_sent_is_an_error(tmp_path):
+    with (
+        message_peer(tmp_path / "peer") as (url, listening),
+        running("send", url, stdin=subprocess.PIPE) as process,
+    ):
+        process.stdin.write(b"the first half")
+        process.stdin.flush()
+        connection, _ = listening.accept()
+        connection.close()
+        assert process.wait(SECONDS) == 1
+        assert process.stdout.read() == b""
+        wrong = f"echoctl: {url}: the peer closed before all of standard input was sent\n"
+        assert process.stderr.read().decode() == wrong
+
+
+def test_a_message_before_the_sent_one_is_not_its_reply(tmp_path):
+    with (
+        message_peer(tmp_path / "peer") as (url, listening),
+        running("send", url, stdin=subprocess.PIPE) as process,
+    ):
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(SECONDS)
+            connection.sendall(b"welcome\n")
+            assert process.stdout.read(8) == b"welcome\n"
+            process.stdin.write(b"hello")
+            process.stdin.close()
+            assert connection.recv(100) == b"hello"
+            connection.sendall(b"bye")
+            assert process.wait(SECONDS) == 0
+            assert (process.stdout.read(), process.stderr.read()) == (b"bye", b"")
+
+
 def test_an_interrupt_ends_with_130_after_received_data_is_printed(daemon):
     with running("send", "--keep-open", daemon.url("echo", "tcp"), "hello") as process:
         assert process.stdout.read(5) == b"hello"
