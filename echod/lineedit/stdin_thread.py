@@ -6,9 +6,13 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any, Final
 
 PIECE: Final = 65_536  #: bytes of a read: the most that is held of an endless input
+STOLEN: Final = 1.0
+"""Seconds after which a read of reported data is one that another process has taken, as two readers of a pipe do."""
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  #: U+FEFF in UTF-8, which some editors write at the start of a file
 
 
@@ -32,7 +36,8 @@ class Input:
         self._take = take
         self._failed = failed
         self._wanted = threading.Semaphore(0)
-        self._busy = False  # a piece is being read, or was read and is not delivered
+        self._reading = threading.Lock()  # held from the read of a piece until it is counted
+        self._held = 0  # bytes that were read and are not delivered yet
         threading.Thread(target=self._read, name="input", daemon=True).start()
 
     def more(self) -> None:
@@ -40,43 +45,56 @@ class Input:
         self._wanted.release()
 
     @property
-    def is_pending(self) -> bool:
-        """Whether a piece, or the end of input, can be read without waiting, or was read and is not taken yet."""
-        return self._busy or bool(_readiness(self._descriptor).poll(0))
+    def has_data(self) -> bool:
+        """Whether there is data that was not taken yet. The end of input is none, nor is a device such as /dev/null."""
+        if not self._reading.acquire(timeout=STOLEN):
+            return False
+        try:
+            return self._held > 0 or _unread(self._descriptor)
+        finally:
+            self._reading.release()
 
     def _read(self) -> None:
         piece = b"?"
         while piece:
             self._wanted.acquire()
             if not os.isatty(self._descriptor):  # a read of a terminal stops a background process (SIGTTIN)
-                _readiness(self._descriptor).poll()
-                self._busy = True
+                _wait_for_input(self._descriptor)
             try:
-                piece = read_blocking(self._descriptor)
+                with self._reading:
+                    piece = read_blocking(self._descriptor)
+                    self._held = len(piece)
             except OSError as error:
-                self._reactor.callFromThread(self._deliver, self._failed, error)
+                self._reactor.callFromThread(self._failed, error)
                 return
-            self._reactor.callFromThread(self._deliver, self._take, piece)
+            self._reactor.callFromThread(self._deliver, piece)
 
-    def _deliver(self, call: Callable[[Any], None], result: Any) -> None:
-        self._busy = False
-        call(result)
+    def _deliver(self, piece: bytes) -> None:
+        self._held = 0
+        self._take(piece)
 
 
-def _readiness(descriptor: int) -> select.poll:
+def _unread(descriptor: int) -> bool:
+    """Whether the kernel has data for a read: of a file from its position, or in a pipe or socket."""
+    try:
+        return ioctl(descriptor, FIONREAD, bytes(4)) != bytes(4)
+    except OSError:  # a device that has none to count
+        return False
+
+
+def _wait_for_input(descriptor: int) -> None:
     ready = select.poll()  # select(2) does not support descriptors above 1,023
     ready.register(descriptor, select.POLLIN)
-    return ready
+    ready.poll()
 
 
 def read_blocking(descriptor: int) -> bytes:
     """Up to PIECE bytes, or b"" at the end of input. Waits even if the descriptor is non-blocking. Raises OSError."""
-    ready = _readiness(descriptor)
     while True:
         try:
             return os.read(descriptor, PIECE)
         except BlockingIOError:
-            ready.poll()
+            _wait_for_input(descriptor)
 
 
 def line_of(data: bytes) -> bytes:

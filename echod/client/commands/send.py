@@ -58,7 +58,7 @@ class Send(InputDialogue):
         part was read: it is not sent any more.
         """
         self._peer_ended = True
-        has_data = self._input is not None and not sys.stdin.isatty() and (self._any_read or self._input.is_pending)
+        has_data = self._input is not None and not sys.stdin.isatty() and (self._any_read or self._input.has_data)
         self._all_read = self._all_read or not has_data
         return CLOSE if self._all_read or self._datagram else NOTHING
 
