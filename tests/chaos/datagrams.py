@@ -14,7 +14,7 @@ from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.network import CLIENT4, SERVER4, Network, linked
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.chaos.spoofed_packets import Spoofer
-from tests.daemon import eventually
+from tests.daemon import SECONDS, eventually
 from tests.gate.configurations import refused
 
 ECHOD, PLAIN, STOCK, XINETD, OPENBSD, *_ = Subject
@@ -272,19 +272,20 @@ def sizes(lab: Lab) -> Iterator[Figure]:
     six = '[services.six]\nkind = "echo"\nlisten = ["udp://[::1]:0"]\n'
     for server in lab.each(*EVERYBODY, services=TCP_TOO + six):
         payload = random.Random(8).randbytes(65_527)
-        came = {size: _echoed(server.udp["echo"], payload[:size]) for size in BIG}
+        seconds = SECONDS if server.ours else 2.0
+        came = {size: _echoed(server.udp["echo"], payload[:size], seconds) for size in BIG}
         if server.ours:
-            came[65_527] = _echoed(server.udp["six"], payload)
+            came[65_527] = _echoed(server.udp["six"], payload, seconds)
         cut = {size: answer for size, answer in came.items() if answer != size}
         text = ", ".join(f"{size:,}: {'complete' if size not in cut else _how(cut[size])}" for size in came)
         yield Figure(server.subject, text, not cut if server.ours else None, {str(size): came[size] for size in came})
 
 
-def _echoed(place: Place, payload: bytes) -> int | None:
+def _echoed(place: Place, payload: bytes, seconds: float) -> int | None:
     """How many bytes came back unchanged; -1 if some were changed; None if no reply came."""
     family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as client:
-        client.settimeout(2.0)
+        client.settimeout(seconds)
         client.connect(place)
         client.send(payload)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import socket
 import threading
 import time
@@ -77,7 +78,6 @@ class Ear(threading.Thread):
         self.came = bytearray()
         self.socket = client(scheme)
         self.socket.connect(place)
-        self.socket.settimeout(0.1)
         self._over = threading.Event()
         self.start()
 
@@ -91,10 +91,11 @@ class Ear(threading.Thread):
 
     def run(self) -> None:
         while not self._over.is_set():
+            # a short time limit of the socket would end a send() to a full queue, too
+            if not select.select([self.socket], [], [], 0.1)[0]:
+                continue
             try:
                 piece = self.socket.recv(MIB)
-            except TimeoutError:
-                continue
             except OSError:
                 return
             if not piece and self.socket.type == socket.SOCK_STREAM:
@@ -104,7 +105,6 @@ class Ear(threading.Thread):
     def say(self, data: bytes) -> None:
         """Send all of it; a text that is too long for a datagram is cut."""
         if self.socket.type == socket.SOCK_STREAM:
-            self.socket.settimeout(SECONDS)
             self.socket.sendall(data)
         else:
             self.socket.send(data[:65_507])

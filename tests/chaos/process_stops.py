@@ -68,7 +68,7 @@ def _yes(whole: bool) -> str:
 
 
 def _heard(client: socket.socket) -> bytes | None:
-    client.settimeout(2.0)
+    client.settimeout(SECONDS)
     try:
         return client.recv(100)
     except TimeoutError:

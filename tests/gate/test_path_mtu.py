@@ -79,7 +79,7 @@ def alike(place: tuple[str, int], count: int, size: int) -> int:
     """How many of so many datagrams of one size have their reply; the fast path sends those with UDP_SEGMENT."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC["dont"])
-        asking.settimeout(2)
+        asking.settimeout(SECONDS)
         asking.connect(place)
         for _ in range(count):
             asking.send(bytes(size))

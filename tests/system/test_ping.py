@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -455,16 +456,18 @@ def echoing(kind: socket.SocketKind, address: Any) -> Iterator[None]:
         bound.bind(address)
         if kind is socket.SOCK_STREAM:
             bound.listen()
-        bound.settimeout(0.05)
+        bound.settimeout(SECONDS)
 
         def serve() -> None:
             while not stopped.is_set():
+                if not select.select([bound], [], [], 0.05)[0]:
+                    continue
                 try:
                     if kind is socket.SOCK_STREAM:
                         bound.accept()[0].close()
                     else:
                         bound.sendto(*bound.recvfrom(65_536))
-                except (TimeoutError, ConnectionError, FileNotFoundError):  # nothing arrived, or its sender has ended
+                except (ConnectionError, FileNotFoundError):  # its sender has ended
                     continue
 
         thread = threading.Thread(target=serve, daemon=True)
