@@ -19,6 +19,7 @@ from rich.text import Text
 
 from echod.client.stdout import colored
 from echod.escaping import escaped
+from echod.stdio import die_of_pipe
 
 UNBOUNDED: Final = 10_000  #: columns of a pipe or a file, so that nothing is wrapped or cut
 GAP: Final = 2  #: columns between cells
@@ -33,10 +34,17 @@ _UNITS: Final = re.compile(rf"[{_OPEN}]*(?:[^\s{_WIDE}{_OPEN}{_CLOSE}]+|.)[{_CLO
 """Parts of a text that stay on one line: a word, or a Han character, with the marks before and after it."""
 
 
+class _Console(Console):
+    """A console that ends the process by SIGPIPE at a closed pipe, as the other output does; rich exits with 1."""
+
+    def on_broken_pipe(self) -> None:
+        die_of_pipe()
+
+
 def screen(color: str, *, live: bool = False) -> Console:
     """A console on standard output with the colors of `--color`. `live` follows the size of the terminal."""
     paints = colored(color)
-    return Console(
+    return _Console(
         file=sys.stdout,
         width=None if live else columns(),
         force_terminal=paints or live,
