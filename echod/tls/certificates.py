@@ -74,7 +74,8 @@ def read(
     with _errors_of(key):
         _check_key(key or certificate, secret, certificate, leaf)
     pem = chain if key is None else chain + b"\n" + secret
-    return Certificate(str(certificate), pem, facts_of(leaf))
+    with _errors_of_parsing(certificate):
+        return Certificate(str(certificate), pem, facts_of(leaf))
 
 
 @contextmanager
@@ -243,8 +244,9 @@ def _leaf(file: Path, chain: bytes) -> x509.Certificate:
     """The first certificate of a chain, which must be valid now. Raises CertificateError."""
     leaf = _parsed(file, chain)[0]
     try:
-        _public(leaf.public_key())
-    except (ValueError, UnsupportedAlgorithm) as error:
+        with _errors_of_parsing(file):
+            _public(leaf.public_key())
+    except UnsupportedAlgorithm as error:
         raise CertificateError(f"{_shown(file)}: the certificate has an unusable key: {escaped(str(error))}") from error
     now, since, until = datetime.now(UTC), leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if now > until:
@@ -258,13 +260,25 @@ def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
     if CERTIFICATE not in content:
         only = ", only a private key" if b"PRIVATE KEY-----" in content else ""
         raise CertificateError(f"{_shown(file)}: the file has no certificate in PEM form{only}")
-    try:
+    with _errors_of_parsing(file):
         found = x509.load_pem_x509_certificates(content)
         for one in found:
             _ = one.extensions  # parsed on access
-    except MALFORMED as error:
-        raise CertificateError(f"{_shown(file)}: the certificate is damaged: {escaped(str(error))}") from error
     return found
+
+
+@contextmanager
+def _errors_of_parsing(file: Path) -> Iterator[None]:
+    """Within it, errors of a malformed certificate are CertificateErrors.
+
+    The text of a ValueError of `cryptography` describes its parser, and has a link: it is not shown.
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        reason = "" if isinstance(error, ValueError) else f" ({escaped(str(error))})"
+        right = "expected whole certificates in PEM form"
+        raise CertificateError(f"{_shown(file)}: the certificate is damaged{reason}; {right}") from error
 
 
 def _check_key(file: Path, secret: bytes, certificate: Path, leaf: x509.Certificate) -> None:
@@ -280,9 +294,11 @@ def _private_key(file: Path, secret: bytes) -> Any:
     start = KEY.search(secret)
     try:
         return serialization.load_pem_private_key(secret[start.start() if start else 0 :], None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        problem = "cannot be used" if isinstance(error, UnsupportedAlgorithm) else "is damaged"
-        raise CertificateError(f"{_shown(file)}: the key {problem}: {escaped(str(error))}") from error
+    except UnsupportedAlgorithm as error:
+        raise CertificateError(f"{_shown(file)}: the key cannot be used: {escaped(str(error))}") from error
+    except (ValueError, TypeError) as error:  # the text describes the parser, and has a link
+        right = "expected a whole private key in PEM form, as openssl pkey writes it"
+        raise CertificateError(f"{_shown(file)}: the key is damaged, or has another form; {right}") from error
 
 
 def _public(key: PublicKeyTypes) -> bytes:

@@ -1,5 +1,6 @@
 """Certificates from files: each way in which one is wrong has its message, with the file."""
 
+import base64
 import os
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from echod.tls import certificates, issuing
 from echod.tls.certificates import CertificateError, read, read_authorities, read_directory, self_signed, usual_names
@@ -55,6 +57,37 @@ def cut(pem):
     return b"".join(lines[:2] + lines[3:])
 
 
+def marked(pem):
+    """The file with a character that PEM does not have."""
+    middle = len(pem) // 2
+    return pem[:middle] + b"!" + pem[middle + 1 :]
+
+
+def misnamed(made):
+    """The certificate with an issuer that is not UTF-8, although it says so."""
+    name = authority().certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value.encode()
+    return changed(made, name, b"\xff" + name[1:])
+
+
+def keyless(made):
+    """The certificate with a public key that is not a point of its curve."""
+    point = made.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return changed(made, point, point[:-1] + bytes([point[-1] ^ 1]))
+
+
+def changed(made, old, new):
+    der = made.certificate.public_bytes(Encoding.DER)
+    assert old in der
+    lines = base64.encodebytes(der.replace(old, new))
+    return b"-----BEGIN CERTIFICATE-----\n" + lines + b"-----END CERTIFICATE-----\n"
+
+
+DAMAGED = "the certificate is damaged; expected whole certificates in PEM form"
+DAMAGED_KEY = (
+    "the key is damaged, or has another form; expected a whole private key in PEM form, as openssl pkey writes it"
+)
+
+
 @pytest.mark.parametrize(
     ("certificate", "key", "words"),
     [
@@ -64,10 +97,27 @@ def cut(pem):
         (lambda made: made.certificate_pem, lambda made: b"hello", "a.key: the file has no private key in PEM form"),
         (lambda made: made.certificate_pem, lambda made: issued("x.example").key_pem, "a.key: the key does not belong"),
         (lambda made: made.certificate_pem, encrypted, "a.key: the key is encrypted; expected a key without"),
-        (lambda made: made.certificate_pem, lambda made: cut(made.key_pem), "a.key: the key is damaged"),
-        (lambda made: cut(made.certificate_pem), lambda made: made.key_pem, "a.pem: the certificate is damaged"),
+        (lambda made: made.certificate_pem, lambda made: cut(made.key_pem), f"a.key: {DAMAGED_KEY}"),
+        (lambda made: cut(made.certificate_pem), lambda made: made.key_pem, f"a.pem: {DAMAGED}"),
+        (lambda made: made.certificate_pem, lambda made: marked(made.key_pem), f"a.key: {DAMAGED_KEY}"),
+        (lambda made: marked(made.certificate_pem), lambda made: made.key_pem, f"a.pem: {DAMAGED}"),
+        (misnamed, lambda made: made.key_pem, f"a.pem: {DAMAGED}"),
+        (keyless, lambda made: made.key_pem, f"a.pem: {DAMAGED}"),
     ],
-    ids=["text", "no key", "no certificate", "no key in key", "mismatch", "encrypted", "cut key", "cut certificate"],
+    ids=[
+        "text",
+        "no key",
+        "no certificate",
+        "no key in key",
+        "mismatch",
+        "encrypted",
+        "cut key",
+        "cut certificate",
+        "a foreign character in the key",
+        "a foreign character in the certificate",
+        "a name that is not UTF-8",
+        "a public key that is not a point",
+    ],
 )
 def test_a_wrong_file_is_named_with_the_reason(certificate, key, words, write):
     made = issued("echo.example")
@@ -76,6 +126,7 @@ def test_a_wrong_file_is_named_with_the_reason(certificate, key, words, write):
         read(path, None if key is None else write(a_key=key(made)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "http" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
