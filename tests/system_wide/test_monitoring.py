@@ -1,4 +1,6 @@
-"""etc/monitoring/ and examples/kubernetes/ with their own programs: promtool, Prometheus, the models of Grafana."""
+"""etc/monitoring/ and examples/kubernetes/ with their own programs and schemas: promtool, Prometheus, Grafana's models,
+Kubernetes, the Gateway API, the Prometheus Operator.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -21,6 +23,8 @@ from tests.daemon import SECONDS, Daemon, eventually, free_port, run
 from tests.redis_server import PROGRAM as REDIS
 from tests.redis_server import RedisServer
 from tests.system.test_monitoring import KUBERNETES, MONITORING, queries, rules
+from tests.system_wide import npm_packages
+from tests.system_wide.others import tool
 from tests.system_wide.python_programs import installed, python_with
 
 pytestmark = pytest.mark.needs_tools
@@ -41,6 +45,14 @@ listen = ["tcp://127.0.0.1:0"]
 [services.slow.faults]
 delay = "1ms"
 """
+
+VALIDATE: Final = """
+for (const resource of JSON.parse(require("fs").readFileSync(0))) {
+  import(`${process.argv[1]}/${resource.apiVersion}/index.js`)
+    .then((models) => new models[resource.kind](resource).validate())
+    .then(() => console.log(resource.kind));
+}
+"""  #: prints the kind of each resource that the models of a package accept
 
 
 def program(name: str) -> str:
@@ -161,3 +173,41 @@ def test_kubernetes_accepts_the_manifests():
     assert ended.returncode == 0, ended.stdout + ended.stderr
     kinds = re.findall(r"(?m)^kind: (\w+)$", (KUBERNETES / "echod.yaml").read_text())
     assert len(re.findall(rb"passed for resource", ended.stdout + ended.stderr)) == len(kinds) == 6
+
+
+def resources(name: str) -> list[dict[str, Any]]:
+    """The resources of a manifest, read by the YAML parser of Kubernetes' validator."""
+    script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(sys.stdin))))"
+    ended = run(python_with("kubernetes-validate", "1.37.0"), "-c", script, input=(KUBERNETES / name).read_bytes())
+    return list(json.loads(ended.stdout))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "package", "version", "kinds"),
+    [
+        ("gateway.yaml", "gateway-api", "2.0.0", ["Gateway", "TCPRoute", "UDPRoute"]),
+        ("servicemonitor.yaml", "prometheus-operator", "6.0.0", ["ServiceMonitor"]),
+    ],
+    ids=["gateway", "servicemonitor"],
+)
+def test_models_of_custom_resources_accept_the_manifests(manifest, package, version, kinds):
+    models = npm_packages.installed(f"@kubernetes-models/{package}", version)
+    ended = run(tool("node"), "-e", VALIDATE, models, input=json.dumps(resources(manifest)).encode())
+    assert (ended.returncode, sorted(ended.stdout.decode().split())) == (0, kinds), ended.stderr
+
+
+def test_the_routes_of_the_gateway_lead_to_the_service():
+    service = next(found for found in resources("echod.yaml") if found["kind"] == "Service")
+    gateway, *routes = resources("gateway.yaml")
+    served = {(port["port"], port["protocol"]) for port in service["spec"]["ports"]}
+    listeners = {
+        (entry["name"], entry["protocol"], *(kind["kind"] for kind in entry["allowedRoutes"]["kinds"]))
+        for entry in gateway["spec"]["listeners"]
+    }
+    for route in routes:
+        [parent], [rule] = route["spec"]["parentRefs"], route["spec"]["rules"]
+        [backend], protocol = rule["backendRefs"], route["kind"].removesuffix("Route")
+        assert (parent["name"], backend["name"]) == (gateway["metadata"]["name"], service["metadata"]["name"])
+        listeners.remove((parent["sectionName"], protocol, route["kind"]))
+        served.remove((backend["port"], protocol))
+    assert (listeners, served) == (set(), set())
