@@ -38,11 +38,13 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_setup() -> None:
     """Do not let programs inherit an ignored signal.
 
-    A shell ignores SIGQUIT for its background jobs, and nohup(1) ignores SIGHUP. A test that parses the command line of
-    the daemon ignores SIGHUP and SIGUSR1, as the daemon does from then on.
+    A shell ignores SIGINT and SIGQUIT for its background jobs, and nohup(1) ignores SIGHUP. A test that parses the
+    command line of the daemon ignores SIGHUP and SIGUSR1, as the daemon does from then on.
     """
     for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # otherwise its handler is that of Python or of a reactor
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 pytest_runtest_setup()  # before tests.fork_server reads which signals are ignored

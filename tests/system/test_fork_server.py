@@ -116,6 +116,23 @@ def test_a_server_is_not_started_in_a_changed_state():
     subprocess.run([sys.executable, "-c", IN_A_CHANGED_STATE], check=True, env=environment())
 
 
+IN_THE_BACKGROUND = """
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts a background job
+from tests import conftest
+
+assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+conftest.pytest_runtest_setup()
+assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+"""
+
+
+def test_a_test_run_in_the_background_does_not_ignore_an_interrupt():
+    subprocess.run([sys.executable, "-c", IN_THE_BACKGROUND], check=True, env=environment())
+
+
 def test_the_environment_of_the_test_arrives(tmp_path):
     (tmp_path / "echod.toml").write_text("wrong")
     environ = environment(ECHOD_CONFIG=str(tmp_path / "echod.toml"))
