@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from twisted import __version__ as twisted_version
 from twisted.python import usage
 
-from echod.config.address_listing import listeners, made_certificates, unused_proxies, warnings
+from echod.config.address_listing import listeners, made_certificates, unused_keys, warnings
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
 from echod.config.loading import from_listen, load, with_show
@@ -252,7 +252,7 @@ def makeService(options: Options) -> Daemon:
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
         notes.append("serving as root: start echod as another user, or use --uid")
-    notes += [*unused_proxies(configuration), *(workers.hold(bound) if workers is not None else ())]
+    notes += [*unused_keys(configuration), *(workers.hold(bound) if workers is not None else ())]
     for note in [*notes, *store.passed.close_rest(), *start_warnings(bound), *filter(None, [notify.error])]:
         log.say("warn", note)
     rules = None

@@ -39,8 +39,17 @@ def made_certificates(configuration: Configuration) -> Iterator[str]:
                 )
 
 
-def unused_proxies(configuration: Configuration) -> Iterator[str]:
-    """A warning if `[defaults] proxy-from` lists proxies, and no address expects their headers."""
+def unused_keys(configuration: Configuration) -> Iterator[str]:
+    """A warning for each key that has no effect, because no address uses it.
+
+    `[defaults] proxy-from` needs an address that expects headers of proxies, `[admin] hosts` one over TCP, and `[admin]
+    group` a Unix socket. `[admin] listen = []` keeps the other keys on purpose.
+    """
+    admin = configuration.admin
+    if admin.hosts and admin.listen and all(address.has_path for address in admin.listen):
+        yield "admin.hosts has no effect: admin.listen has no address such as tcp://127.0.0.1:10090"
+    if admin.group and admin.listen and not any(address.has_path for address in admin.listen):
+        yield "admin.group has no effect: admin.listen has no address such as unix://%t/admin.sock"
     services = configuration.services
     expected = any("proxy" in address.options for service in services for address in service.listen)
     if not expected and any(service.proxy_from for service in services):
@@ -55,4 +64,4 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     for service in configuration.services:
         for address in service.listen:
             yield from exposed(service, address.label, address.loopback or address.is_passed or address.is_opaque)
-    yield from unused_proxies(configuration)
+    yield from unused_keys(configuration)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from echod.config.address_listing import exposed, listeners, unused_proxies, warnings
+import pytest
+
+from echod.config.address_listing import exposed, listeners, unused_keys, warnings
 from echod.config.loading import load
 from echod.services.echo import Echo
 from echod.services.upper import Upper
@@ -30,7 +32,31 @@ def test_proxies_that_no_address_expects_are_reported(tmp_path):
             f'[defaults]\nproxy-from = ["192.0.2.5"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:7{option}"]\n'
         )
         configuration = load(file, {"echo": Echo}, {})
-        assert list(unused_proxies(configuration)) == list(warnings(configuration)) == said
+        assert list(unused_keys(configuration)) == list(warnings(configuration)) == said
+
+
+HOSTS = "admin.hosts has no effect: admin.listen has no address such as tcp://127.0.0.1:10090"
+GROUP = "admin.group has no effect: admin.listen has no address such as unix://%t/admin.sock"
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        (["unix:///run/a", "unix:///run/b"], [HOSTS]),
+        (["tcp://127.0.0.1:8", "tcp://[::1]:8"], [GROUP]),
+        (["unix:///run/a", "tcp://127.0.0.1:8"], []),
+        ([], []),
+    ],
+    ids=["unix", "tcp", "both", "disabled"],
+)
+def test_keys_of_the_admin_interface_that_no_address_uses_are_reported(listen, said, tmp_path):
+    file = tmp_path / "echod.toml"
+    service = '[services.echo]\nlisten = ["tcp://127.0.0.1:7"]\n'
+    file.write_text(f'[admin]\nlisten = {listen}\nhosts = ["a.example"]\ngroup = "adm"\n{service}')
+    configuration = load(file, {"echo": Echo}, {})
+    assert list(unused_keys(configuration)) == list(warnings(configuration)) == said
+    file.write_text(f"[admin]\nlisten = {listen}\n{service}")
+    assert list(unused_keys(load(file, {"echo": Echo}, {}))) == []
 
 
 def test_an_address_that_the_network_reaches_but_no_network_may_use_is_reported(tmp_path):
