@@ -24,6 +24,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Final
 
+from bench.signals import terminated_with_children
 from bench.two_machines import inside, two_machines
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -112,8 +113,9 @@ def daemon(workers: int, bus: str = "", machine: str = "") -> Iterator[tuple[int
         words = [sys.executable, "-m", "echod", "--config", str(config)]
         with Popen(inside(machine, words) if machine else words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
             assert process.stderr is not None
-            while b" ready:" not in process.stderr.readline():
-                pass
+            while b" ready:" not in (line := process.stderr.readline()):
+                if not line:
+                    raise SystemExit("bench.chat: a daemon did not start")
             try:
                 yield process.pid, path
             finally:
@@ -220,4 +222,5 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with terminated_with_children():
+        main()

@@ -27,6 +27,7 @@ from bench.measure import cpu_seconds, tree
 from bench.process import HOST, Running, free_ports, start
 from bench.rounds import Bench, Plan
 from bench.servers import SERVERS, TCP_ONLY, Kit, Server
+from bench.signals import terminated_with_children
 from bench.workloads import IDLE, WORKLOADS, Role
 
 COLUMNS: Final = ("echod", "xinetd", "socat", "irtt")
@@ -201,4 +202,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminated_with_children():
+        sys.exit(main())

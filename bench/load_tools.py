@@ -32,6 +32,7 @@ from bench.generator import Generator
 from bench.machine import on_core
 from bench.process import HOST, Running, free_ports, start
 from bench.servers import SERVERS, Kit
+from bench.signals import terminated_with_children
 from bench.workloads import WORKLOADS, Role, Workload
 
 CLOSED: Final = ("tcp-1", "tcp-64", "tcp-16k", "tcp-bulk", "unix-64", "udp-1", "udp-64", "ws-64", "tls-64", "connect")
@@ -281,4 +282,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminated_with_children():
+        sys.exit(main())

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from bench.chat import JOINED, daemon
+from bench.signals import terminated_with_children
 
 BEFORE, LONG, LIMIT, AFTER = 2.0, 10.0, 40.0, 3.0  #: seconds: before, of the failure, until it is over, after that
 EVERY: Final = 0.1  #: seconds between two lines of a member
@@ -156,4 +157,5 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with terminated_with_children():
+        main()

@@ -20,6 +20,7 @@ from bench.build import build_load
 from bench.generator import Generator
 from bench.process import Running, start
 from bench.servers import SERVERS, Kit, Server
+from bench.signals import terminated_with_children
 from bench.workloads import WORKLOADS, Role, Workload
 
 HERE = Path(__file__).resolve().parent.parent
@@ -87,4 +88,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with terminated_with_children():
+        raise SystemExit(main())

@@ -170,7 +170,7 @@ def start(server: Server, kit: Kit, roles: frozenset[Role], core: int) -> Runnin
     running = Running(server, places, process, said)
     try:
         running.await_ready()
-    except KeyboardInterrupt:
+    except BaseException:
         running.stop()
         raise
     return running

@@ -25,6 +25,7 @@ from bench.figures import Slice, percentile
 from bench.generator import Generator, LoadFailed
 from bench.process import NotStarted, start
 from bench.servers import SERVERS, Kit, Place, Server, configured
+from bench.signals import terminated_with_children
 from bench.table import align
 from bench.workloads import Role, Workload
 
@@ -225,4 +226,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with terminated_with_children():
+        raise SystemExit(main())

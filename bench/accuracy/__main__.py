@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bench.accuracy.clients import CLIENTS, Client, Found
 from bench.machine import describe
+from bench.signals import terminated_with_children
 
 PATHS: Final[Mapping[str, tuple[dict[str, float], dict[str, float]]]] = {
     "no impairment": ({}, {}),
@@ -128,4 +129,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminated_with_children():
+        sys.exit(main())

@@ -22,6 +22,7 @@ from typing import Final
 from bench.accuracy.clients import SECONDS
 from bench.build import build_peer
 from bench.machine import describe
+from bench.signals import terminated_with_children
 from echod.measurement.stamp import Request, Unauthenticated
 from echod.measurement.stamp_tlvs import direct_measurement
 from tests.daemon import Daemon, free_port
@@ -124,4 +125,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminated_with_children():
+        sys.exit(main())

@@ -17,6 +17,7 @@ from websockets.sync.server import serve
 
 from bench.build import build_load, build_peer
 from bench.machine import program
+from bench.measure import tree
 from bench.servers import PEERS
 from tests.daemon import SECONDS, eventually, free_port, is_waiting
 
@@ -339,6 +340,50 @@ def test_a_run_prints_its_table_and_writes_its_files(tmp_path):
     assert set(document["workloads"]["tcp-64"]) == {"c", "asyncio"}
     assert set(document["memory"]["memory"]) == {"c", "asyncio"}
     assert (tmp_path / "b.svg").read_text().startswith("<svg ")
+
+
+def measuring(pid):
+    """The server and the load generator of a run, once it measures."""
+    found = {}
+    for child in tree(pid)[1:]:
+        try:
+            found[Path(f"/proc/{child}/comm").read_text().rstrip()] = child
+        except OSError:
+            continue  # such as a compiler that has ended meanwhile
+    return [found[name] for name in ("c_echo", "load") if name in found]
+
+
+def has_ended(pid):
+    """Whether a process does not run; a child of init may not have been collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGHUP, signal.SIGINT))]
+)
+def test_a_signal_ends_a_run_with_its_servers(number):
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--subject=c",
+        "--peers=c",
+        "--only=tcp-64",
+        "--rounds=1",
+        "--seconds=60",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert eventually(lambda: len(measuring(process.pid)) == 2 or process.poll() is not None)
+        started = measuring(process.pid)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert ("interrupted: these are the results until then" in output) == (number == signal.SIGINT)
+    assert eventually(lambda: all(map(has_ended, started)))
 
 
 @pytest.mark.slow
