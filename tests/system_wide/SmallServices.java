@@ -19,16 +19,18 @@ import org.apache.commons.net.time.TimeTCPClient;
 import org.apache.commons.net.time.TimeUDPClient;
 
 /**
- * Sends requests to the small services through Apache commons-net. Each argument is CLIENT:PORT; for each, one line
- * is printed with the reply, or "silent" if no reply came within two seconds.
+ * Sends requests to the small services through Apache commons-net. Each argument is CLIENT:PORT:MILLISECONDS; for
+ * each, one line is printed with the reply, or "silent" if no reply came in that time.
  */
 public class SmallServices {
     private static final byte[] ASKED = new byte[65507]; // the largest datagram
+    private static int patience; // milliseconds
 
     public static void main(String[] arguments) throws Exception {
         new Random(862).nextBytes(ASKED);
         for (String argument : arguments) {
             String[] parts = argument.split(":");
+            patience = Integer.parseInt(parts[2]);
             System.out.println(ask(parts[0], Integer.parseInt(parts[1])));
         }
     }
@@ -98,13 +100,13 @@ public class SmallServices {
 
     private static <Client extends SocketClient> Client connected(Client client, int port) throws IOException {
         client.connect("127.0.0.1", port);
-        client.setSoTimeout(2000);
+        client.setSoTimeout(patience);
         return client;
     }
 
     private static <Client extends DatagramSocketClient> Client open(Client client) throws IOException {
         client.open();
-        client.setSoTimeout(2000);
+        client.setSoTimeout(patience);
         return client;
     }
 

@@ -60,7 +60,8 @@ class Browser:
         assert self._process.stderr is not None
         self._stderr = Output(self._process.stderr)
         url = self._stderr.wait_for(r"DevTools listening on (ws://\S+)")[1]
-        connecting = connect(url, max_size=LARGEST, compression=None, open_timeout=SECONDS)
+        # Without pings: their replies are not read while the test reads no events, nor while the browser is stopped.
+        connecting = connect(url, max_size=LARGEST, compression=None, open_timeout=SECONDS, ping_interval=None)
         self._connection = self._stack.enter_context(connecting)
         return self
 

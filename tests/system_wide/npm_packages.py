@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.daemon import TOP
+from tests.daemon import SECONDS, TOP
 
 FOLDER: Final = TOP / "build" / "npm"
 
@@ -28,7 +28,7 @@ def installed(name: str, version: str) -> Path:
                 pytest.skip(f"npm is not installed, so {name} cannot be")
             options = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(prefix)]
             words = [npm, "install", *options, f"{name}@{version}"]
-            ended = subprocess.run(words, cwd=prefix, capture_output=True, text=True, timeout=120, check=False)
+            ended = subprocess.run(words, cwd=prefix, capture_output=True, text=True, timeout=4 * SECONDS, check=False)
             if ended.returncode or not package.exists():
                 pytest.skip(f"{name} {version} cannot be installed: {ended.stderr.strip()[-200:]}")
     return package

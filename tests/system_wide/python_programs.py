@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.daemon import TOP
+from tests.daemon import SECONDS, TOP
 
 FOLDER: Final = TOP / "build" / "programs"
 
@@ -37,7 +37,7 @@ def _prefix(name: str, version: str, program: str) -> Path:
             venv.create(prefix, symlinks=True)
             python = str(prefix / "bin" / "python")
             words = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", f"{name}=={version}"]
-            ended = subprocess.run(words, cwd=prefix, capture_output=True, text=True, timeout=120, check=False)
+            ended = subprocess.run(words, cwd=prefix, capture_output=True, text=True, timeout=4 * SECONDS, check=False)
             if ended.returncode or not found.exists():
                 pytest.skip(f"{name} {version} cannot be installed: {ended.stderr.strip()[-200:]}")
             complete.touch()

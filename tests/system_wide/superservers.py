@@ -56,9 +56,10 @@ ECHOD_SERVICE: Final = """
 larger-answers-to = ["192.0.2.0/24"]
 listen = ["tcp://{host}:{port}", "udp://{host}:{port}"]
 """
+# In both files the TCP service of a kind is the last: `_started` waits for that of the last kind.
 INETD: Final = """\
-{host}:{kind} stream tcp nowait root internal
 {host}:{kind} dgram udp wait root internal
+{host}:{kind} stream tcp nowait root internal
 """
 XINETD: Final = """
 service {kind}
@@ -75,8 +76,8 @@ service {kind}
 """
 
 SHAPES: Final = (
-    {"transport": "tcp", "shape": "stream", "wait": "no"},
     {"transport": "udp", "shape": "dgram", "wait": "yes"},
+    {"transport": "tcp", "shape": "stream", "wait": "no"},
 )
 
 
@@ -90,6 +91,7 @@ class Server:
     def stopped(self) -> Iterator[None]:
         """Stop it during the block: everything sent in the block has arrived when the server continues."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
         try:
             yield
         finally:
@@ -155,7 +157,7 @@ def _inetd(folder: Path, name: str) -> Path:
     file = folder / f"{name}.conf"
     lines = [INETD.format(kind=kind, host=ADDRESSES[name]) for kind in PORTS]
     if name == "openbsd-inetd":
-        lines.append("127.0.0.1:echo dgram udp wait root internal\n")
+        lines.insert(0, "127.0.0.1:echo dgram udp wait root internal\n")
     file.write_text("".join(lines))
     return file
 

@@ -10,7 +10,7 @@ from typing import Self
 
 import pytest
 
-from tests.daemon import TOP, environment, eventually
+from tests.daemon import SECONDS, TOP, environment, eventually
 
 WIDE, HIGH = 100, 30
 
@@ -52,7 +52,7 @@ class Terminals:
         known.pop("TMUX", None)
         ended = subprocess.run(
             ["tmux", "-u", "-S", self._socket, *words],
-            check=False, capture_output=True, text=True, env=known, timeout=20,
+            check=False, capture_output=True, text=True, env=known, timeout=SECONDS,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
         return ended.stdout

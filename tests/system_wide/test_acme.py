@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import pytest
 
 from echod.testing.output import Output
-from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, accepts, environment, eventually, free_port, run
 
 pytestmark = pytest.mark.needs_tools
 
@@ -69,10 +69,18 @@ class Authority:
         others = (word for kind in ("-http01", "-https01", "-tlsalpn01") for word in (kind, ""))
         with ExitStack() as both:
             both.enter_context(running("pebble-challtestsrv", *names, *others, until="(?i)management"))
+            self._await(self._dns, self._control)
             pebble = ("pebble", "-config", config, "-dnsserver", f"127.0.0.1:{self._dns}")
             quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
             both.enter_context(running(*pebble, until="ACME directory available", **quick))
+            self._await(self._acme, self._management)
             yield
+
+    @staticmethod
+    def _await(*ports: int) -> None:
+        """Wait until a program listens: it reports that before it does."""
+        for port in ports:
+            assert eventually(lambda port=port: accepts(("127.0.0.1", port))), port  # type: ignore[misc]
 
     def certbot(self, *words: str) -> str:
         """Run certbot. Returns its output."""

@@ -271,9 +271,12 @@ def test_a_daemon_that_stops_leaves_before_it_ends(workers: int) -> None:
         with socket.create_connection(("127.0.0.1", redis.port), SECONDS) as listener:
             listener.sendall(command(b"HELLO", b"3") + command(b"SUBSCRIBE", b"echod:1:3"))
             decoder = Decoder(10_000)
+            subscribed = gone = False
+            while not subscribed:
+                decoder.add(listener.recv(65_536))
+                subscribed = any(isinstance(reply, Push) and reply[0] == b"subscribe" for reply in decoder.replies())
             assert second.stop() == 0
-            gone = False  # a daemon that is missed is reported by another one
-            while not gone:
+            while not gone:  # a daemon that is missed is reported by another one
                 decoder.add(listener.recv(65_536))
                 pushes = [reply for reply in decoder.replies() if isinstance(reply, Push) and reply[0] == b"message"]
                 messages = [decoded(push[2]) for push in pushes]
