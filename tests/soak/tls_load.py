@@ -11,7 +11,8 @@ from itertools import cycle
 from typing import Final
 
 from tests.chaos.connect_burst import RESET
-from tests.soak.load import MESSAGE, PATTERN, SECONDS, STUCK, Place, Wrong
+from tests.daemon import SECONDS
+from tests.soak.load import MESSAGE, PATTERN, STUCK, Place, Wrong
 from tests.tls import V12, V13, TlsSocket, client_context
 
 LARGE: Final = 1 << 16  #: bytes: more than a read of the server
