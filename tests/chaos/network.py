@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from tests.daemon import SECONDS, eventually
+
 CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
 SERVER4, CLIENT4 = "10.99.0.1", "10.99.0.2"
 SERVER6, CLIENT6 = "fd00:99::1", "fd00:99::2"
@@ -131,6 +133,13 @@ class Network:
                 ):  # otherwise IPv6 addresses are tentative for two seconds
                     Path("/proc/sys/net/ipv6/conf", LINK, setting).write_text("0")
             network.ip("link", "set", LINK, "up")
+        for network in (self, other):
+            # The kernel may take a second to notice the other end. Until then, the link sends nothing.
+            assert eventually(network._sees_the_other_end)
+
+    def _sees_the_other_end(self) -> bool:
+        with self.inside():
+            return " state UP " in _run([program("ip"), "-o", "link", "show", LINK])
 
     @property
     def path(self) -> str:
@@ -150,10 +159,11 @@ class Network:
         _run([program("ip"), *words])
 
 
-def _run(words: Sequence[str], said: str = "") -> None:
-    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=20, input=said)
+def _run(words: Sequence[str], said: str = "") -> str:
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=SECONDS, input=said)
     if ended.returncode:
         raise Lacking(f"{' '.join(words)}: {ended.stderr.strip()}")
+    return ended.stdout
 
 
 class Two(NamedTuple):
