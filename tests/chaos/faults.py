@@ -6,7 +6,6 @@ Every function takes the pid of a process that the caller started, and touches n
 from __future__ import annotations
 
 import os
-import re
 import resource
 import signal
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.chaos.network import Lacking, program
-from tests.daemon import SECONDS, eventually
+from tests.daemon import SECONDS
 
 ESTABLISHED, CLOSE_WAIT = "01", "08"  # <net/tcp_states.h>
 
@@ -142,18 +141,19 @@ class Injected:
     """
 
     def __init__(self, pid: int, error: str, calls: str = "accept,accept4", when: str = "1+") -> None:
-        self._pid = pid
-        self._words = [program("strace"), "-f", "-qq", "-e", f"trace={calls}", "-e"]
+        self._words = [program("strace"), "-f", "-e", "quiet=exit,personality", "-e", f"trace={calls}", "-e"]
         self._words.append(f"inject={calls}:{error if '=' in error else f'error={error}'}:when={when}")
+        self._words += ["-p", str(pid)]
 
     def __enter__(self) -> Self:
         self._file = tempfile.NamedTemporaryFile(prefix="strace-")
-        words = [*self._words, "-o", self._file.name, "-p", str(self._pid)]
+        words = [*self._words, "-o", self._file.name]
         self._strace = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        eventually(lambda: self._attached() or self._strace.poll() is not None, seconds=5)
-        if not self._attached():
+        assert self._strace.stderr is not None
+        said = self._strace.stderr.readline().decode(errors="replace").strip()
+        if " attached" not in said:  # it is written when every thread has been interrupted: the next call is traced
             self._strace.kill()
-            said = self._strace.communicate()[1].decode(errors="replace").strip()
+            self._strace.communicate()
             self._file.close()
             raise Lacking(f"strace cannot attach: {said}")
         return self
@@ -181,7 +181,3 @@ class Injected:
     def so_far(self) -> int:
         """The number of calls so far, within the block."""
         return Path(self._file.name).read_bytes().count(b"\n")
-
-    def _attached(self) -> bool:
-        tracer = re.search(r"^TracerPid:\s+(\d+)", Path(f"/proc/{self._pid}/status").read_text(), re.MULTILINE)
-        return tracer is not None and tracer[1] != "0"

@@ -268,7 +268,7 @@ def first_moment(server: Server) -> CaseResult:
         modes[f"{stat.S_IMODE(there.st_mode):04o}"] = None
 
     with room() as where, Watch(where.path.parent, note), running(where, held_up(server.serve(where, ""))) as one:
-        serves = settled(where, one)
+        serves = settled(where, one) and eventually(lambda: bool(modes))
         time.sleep(0.05)
     said = f"mode {', then '.join(modes) or 'unknown'}"
     return CaseResult(serves and list(modes) == [f"{MODE:04o}"], said + (" from the start" * (len(modes) == 1)))
@@ -289,7 +289,8 @@ def foreign(server: Server) -> CaseResult:
     with room() as where:
         _precious(where.path)
         with running(where, server.serve(where, "")) as one:
-            eventually(lambda: one.poll() is not None or not _untouched(where.path), 5)
+            ours = server.subject in (Subject.ECHOD, Subject.PLAIN)
+            eventually(lambda: one.poll() is not None or not _untouched(where.path), SECONDS if ours else 5)
             code = one.poll()
             safe = _untouched(where.path)
         said = where.log.read_text(errors="replace")

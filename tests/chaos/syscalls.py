@@ -15,6 +15,7 @@ from typing import Any, Final
 from tests.chaos.faults import Injected
 from tests.chaos.lab import Lab, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
+from tests.daemon import SECONDS, eventually, is_waiting
 
 ECHOD, PLAIN, STOCK, *_ = Subject
 SERVICES: Final = """
@@ -24,7 +25,6 @@ listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 """
 PATTERN: Final = random.Random(48).randbytes(1 << 16)
-SECONDS: Final = 20.0  #: longer than a reply takes after a few calls of 100 ms
 QUIET: Final = 2.0  #: seconds without a client, to detect a spin
 CALLS: Final = 80  #: in QUIET: for timers and the like
 DATAGRAMS: Final = 60
@@ -137,6 +137,7 @@ def endure(server: Server, trouble: Trouble) -> Result:
         for kind in _kinds(server):
             came = datagrams(server.udp[kind], DATAGRAMS)
             right, wrong = right + came[0], wrong + came[1]
+        eventually(lambda: is_waiting(server.pid))  # it has read everything
         time.sleep(0.2)
         lines, cpu = injected.so_far(), server.cpu()
         time.sleep(QUIET)

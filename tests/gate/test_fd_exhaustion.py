@@ -130,6 +130,7 @@ def test_an_accept_that_fails(plane, error):
         assert served(place)
         lines = len(daemon.stderr.raw)
         with Injected(daemon.process.pid, error, when=when) as injected, Crowd(place, 1) as crowd:
+            assert eventually(lambda: injected.so_far() > 0)
             crowd.wait(WINDOW)
         assert injected.injected
         assert injected.calls <= MOST + 2
