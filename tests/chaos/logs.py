@@ -50,9 +50,11 @@ class Target:
     def last(self) -> str:
         """The lines that arrived since; it frees space."""
         if self._file is not None:
-            if self._file.stat().st_size > DISK // 2:  # the last lines follow the queued ones
+            text = self._file.read_bytes()
+            if len(text) > DISK // 2:  # the last lines follow the queued ones
                 os.truncate(self._file, 0)
-            return self._file.read_text(errors="replace")
+                self._came, text = self._came + text, b""
+            return (self._came + text).decode(errors="replace")
         try:
             while self._reading >= 0 and (piece := os.read(self._reading, 65_536)):
                 self._came += piece

@@ -20,7 +20,7 @@ from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.lab import Lab, Place
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.daemon import ECHOD, SECONDS
+from tests.daemon import ECHOD, SECONDS, eventually
 
 OURS, PLAIN, STOCK, *_ = Subject
 KIB, MIB = 1 << 10, 1 << 20
@@ -77,12 +77,17 @@ def _heard(client: socket.socket) -> bytes | None:
 
 @contextmanager
 def stopping(pid: int) -> Iterator[None]:
-    """Stop a process until the end of the block."""
+    """Stop a process until the end of the block, which begins when it has stopped."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        assert eventually(lambda: _has_stopped(pid))
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _has_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
 
 
 class Transfer:

@@ -91,7 +91,7 @@ def everywhere(account: Account, plane: str, schemes: Sequence[str] = SCHEMES) -
         messages = hostile_text.shown(places)
         names = hostile_text.named_datagrams(places, daemon.dir)
         account.texts += messages + 3 * names + hostile_text.operated(places)
-        for kind in ("console", "echo"):
+        for kind in ("echo", "console"):  # echo first: clients of console do not wait, and the log has a rate
             with hostile_text.named(places, daemon.dir, kind) as connections:
                 told = _told_of(places_of(daemon)[0], kind, connections)
             account.texts += connections
