@@ -13,7 +13,7 @@ from tests.chaos import probe
 from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.network import CLIENT4, SERVER4, Network, linked
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.chaos.spoofed_packets import Spoofer
+from tests.chaos.spoofed_packets import HIGH, Spoofer
 from tests.daemon import SECONDS, eventually
 from tests.gate.configurations import refused
 
@@ -122,15 +122,14 @@ class Naive(threading.Thread):
         self.heard, self.last = 0, 0.0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((host, port))
-        self.socket.settimeout(0.1)
         self._over = threading.Event()
 
     def run(self) -> None:
         while not self._over.is_set():
-            try:
-                datagram, sender = self.socket.recvfrom(65_536)
-            except TimeoutError:
+            # a short time limit of the socket would end a send, too
+            if not select.select([self.socket], [], [], 0.1)[0]:
                 continue
+            datagram, sender = self.socket.recvfrom(65_536)
             self.heard, self.last = self.heard + 1, time.monotonic()
             self.socket.sendto(datagram, sender)
 
@@ -152,7 +151,7 @@ def foreign_loop(lab: Lab) -> Iterator[Figure]:
 
 def _foreign(server: Server, client_side: Network) -> Figure:
     with client_side.inside():
-        naive = Naive(CLIENT4, 40_000)
+        naive = Naive(CLIENT4, HIGH)
     place, began = server.udp["echo"], time.monotonic()
     with naive.socket:
         naive.socket.sendto(b"and so on", place)
@@ -180,7 +179,7 @@ def bad_sources(lab: Lab) -> Iterator[Figure]:
     for server in lab.each(*EVERYBODY, services=TCP_TOO):
         place = server.udp["echo"]
         nobody = "192.0.2.9" if server.subject is OPENBSD else "127.0.0.9"
-        sources = [(nobody, port) for port in BAD_PORTS] + [(host, 40_000) for host in BAD_HOSTS] + [place]
+        sources = [(nobody, port) for port in BAD_PORTS] + [(host, HIGH) for host in BAD_HOSTS] + [place]
         asked = _settled(server, place)
         lines, before = server.lines(), network.figure("Udp", "OutDatagrams") - asked
         with Spoofer() as spoofer:
@@ -220,7 +219,7 @@ def victim(lab: Lab) -> Iterator[Figure]:
         place = server.udp["echo"]
         quiet = probe.datagrams(place, 2.0, "127.0.9.1")
         out, began = network.figure("Udp", "OutDatagrams"), time.monotonic()
-        with probe.attack("forge", MILLION, FLOOD_SECONDS, VICTIM, 40_000, *place) as attack:
+        with probe.attack("forge", MILLION, FLOOD_SECONDS, VICTIM, HIGH, *place) as attack:
             under = probe.datagrams(place, 3.0, "127.0.9.1")
         seconds = time.monotonic() - began
         # Each request of the probe and each reply to it is counted as sent, too.

@@ -10,6 +10,8 @@ from typing import Final, Self
 from tests.chaos.network import Lacking
 
 IPV6_HDRINCL: Final = 36  # ipv6(7); <linux/in6.h>
+HIGH: Final = 20_000
+"""A client's port below those that the kernel chooses from. A source at a port of the daemon itself is refused."""
 _TTL: Final = 64
 
 Place = tuple[str, int]

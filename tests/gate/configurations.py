@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Final
 
-from tests.daemon import SECONDS, Daemon
+from tests.daemon import SECONDS, Daemon, is_waiting
 
-SILENCE: Final = 0.2  #: seconds to wait for a reply that must not come
+SILENCE: Final = 0.2  #: seconds to wait for further replies that must not come
 LARGEST: Final = 65_536
 
 WAYS: Final = {
@@ -74,10 +75,11 @@ def asked(client: socket.socket, place: Place, question: bytes) -> bytes:
     return client.recv(LARGEST)
 
 
-def is_answered(client: socket.socket, place: Place, question: bytes) -> bool:
-    """Whether a reply to one datagram comes in SILENCE: for one that must not come."""
+def is_answered(client: socket.socket, place: Place, question: bytes, other: socket.socket) -> bool:
+    """Whether one datagram has a reply. A later request of `other` must have one: a queue is first in, first out."""
     client.sendto(question, place)
-    return bool(heard(client))
+    asked(other, place, b"LAST")
+    return bool(select.select([client], [], [], 0)[0])
 
 
 def received(client: socket.socket, count: int) -> list[bytes]:
@@ -111,14 +113,18 @@ def settled(daemon: Daemon, place: Place, host: str = "127.0.0.1") -> int:
     raise AssertionError(f"{place} does not reply any more:\n{daemon.log()}")
 
 
-def taken(client: socket.socket, source: bytes, still: float = 0.3) -> int:
-    """Send until nothing is accepted for `still` seconds; returns the accepted bytes."""
+def taken(client: socket.socket, source: bytes, still: float = 0.3, pid: int | None = None) -> int:
+    """Send until nothing is accepted for `still` seconds; returns the accepted bytes.
+
+    With `pid`, that process must also wait for an event: otherwise it may only be late.
+    """
     client.settimeout(still)
     view, sent = memoryview(source), 0
-    try:
-        while sent < len(source):
+    while sent < len(source):
+        try:
             sent += client.send(view[sent : sent + LARGEST])
-    except TimeoutError:
-        pass
+        except TimeoutError:
+            if pid is None or is_waiting(pid):
+                break
     client.settimeout(SECONDS)
     return sent

@@ -16,6 +16,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.network import LINK, link_local
+from tests.chaos.spoofed_packets import HIGH
 from tests.daemon import SECONDS, Daemon
 from tests.gate.configurations import asked, asking, configuration, counted, is_answered, refused
 from tests.gate.forms import TABLE, many_networks, networks, verdicts
@@ -39,6 +40,7 @@ def test_a_mapped_host_has_the_decision_of_the_host(host: Any, length: int):
 # Over sockets
 
 LISTENERS = {"four": "127.0.0.1", "both": "*"}
+NEVER_DENIED = "fe80::77"  #: another address of the client's end of a link
 
 
 def test_loopback_in_two_notations(plane):
@@ -50,16 +52,19 @@ def test_loopback_in_two_notations(plane):
             tcp, udp = daemon.inet(name, "tcp")[1], daemon.inet(name, "udp")[1]
             for family, prefix in ((socket.AF_INET, ""), (socket.AF_INET6, "::ffff:")):
                 for source, allowed in (("127.0.0.2", True), ("127.0.0.3", False)):
-                    with socket.socket(family) as client, socket.socket(family, socket.SOCK_DGRAM) as other:
-                        for each in (client, other):
-                            each.settimeout(SECONDS)
-                            each.bind((prefix + source, 0))
+                    with (
+                        socket.socket(family) as client,
+                        asking(daemon, prefix + source) as other,
+                        asking(daemon, prefix + "127.0.0.2") as later,
+                    ):
+                        client.settimeout(SECONDS)
+                        client.bind((prefix + source, 0))
                         assert was_served(client, (prefix + "127.0.0.1", tcp)) is allowed
                         udp_place = (prefix + "127.0.0.1", udp)
                         if allowed:
                             assert asked(other, udp_place, b"hello") == b"hello"
                         else:
-                            assert not is_answered(other, udp_place, b"hello")
+                            assert not is_answered(other, udp_place, b"hello", later)
         for name in LISTENERS:
             for scheme in ("tcp", "udp"):
                 assert refused(counted(daemon, name, scheme)) == {"denied": 2}, (name, scheme)
@@ -79,6 +84,7 @@ def was_served(client: socket.socket, place: Any) -> bool:
 @pytest.mark.parametrize("denied", [False, True])
 def test_a_scope_changes_no_decision(two, plane, denied):
     server, client = link_local(two.server), link_local(two.client)
+    two.client.add(f"{NEVER_DENIED}/64", device=LINK)
     deny = f'deny = ["{client}"]' if denied else ""
     listen = f'["tcp://[{server}%{LINK}]:0", "tcp://*:0", "udp://[{server}%{LINK}]:0", "udp://*:0"]'
     with Daemon(configuration(plane, f'echo]\nlisten = {listen}\nallow = ["fe80::/10"]\n{deny}')) as daemon:
@@ -87,13 +93,18 @@ def test_a_scope_changes_no_decision(two, plane, denied):
             scope = socket.if_nametoindex(LINK)
             for url in urls:
                 kind = socket.SOCK_STREAM if url.startswith("tcp") else socket.SOCK_DGRAM
-                with socket.socket(socket.AF_INET6, kind) as caller:
-                    caller.settimeout(SECONDS)
+                with (
+                    socket.socket(socket.AF_INET6, kind) as caller,
+                    socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as later,
+                ):
+                    for each, host in ((caller, client), (later, NEVER_DENIED)):
+                        each.settimeout(SECONDS)
+                        each.bind((host, 0 if each.type == socket.SOCK_STREAM else HIGH, 0, scope))
                     place: Any = (server, int(url.rpartition(":")[2]), 0, scope)
                     if kind == socket.SOCK_STREAM:
                         assert was_served(caller, place) is not denied, url
                     elif denied:
-                        assert not is_answered(caller, place, b"hello"), url
+                        assert not is_answered(caller, place, b"hello", later), url
                     else:
                         assert asked(caller, place, b"hello") == b"hello", url
         daemon.check()
@@ -117,7 +128,7 @@ def test_ten_thousand_networks_are_decided_correctly():
             assert crowd.wait(SECONDS) == {Fate.SERVED: 50, Fate.RESET: 50}
         with asking(daemon, "127.0.0.2") as known, asking(daemon, "127.0.0.3") as unknown:
             assert asked(known, udp, b"hello") == b"hello"
-            assert not is_answered(unknown, udp, b"hello")
+            assert not is_answered(unknown, udp, b"hello", known)
         assert refused(counted(daemon, "echo", "tcp")) == {"denied": 50}
     access = Access(networks(" ".join(inside)), networks(" ".join(denied)))
     for number, network in enumerate(networks(" ".join(inside))):

@@ -14,16 +14,17 @@ from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, run
 MIB = 1 << 20
 SIZES = (0, 1, 3, 4, 14, 15, 25, 26, 64, 512, 1472, 65_507)
 
+# Fixed ports in a private network: a port that the kernel chose could also be a client's, which would be refused.
 STRANGERS = """
 [defaults]
 allow = ["10.99.0.0/16", "fd00:99::/64", "127.0.0.0/8"]
 [defaults.limits]
 rate = "0"
 [services.chat]
-listen = ["udp://*:0"]
+listen = ["udp://*:10012"]
 [services.console]
 away = "away for lunch, and this is longer than what a stranger sent"
-listen = ["udp://*:0"]
+listen = ["udp://*:10014"]
 """
 
 

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6
-from tests.daemon import Daemon
+from tests.chaos.spoofed_packets import HIGH
+from tests.daemon import SECONDS, Daemon
 from tests.gate.configurations import SILENCE, asking, configuration, counted, refused, settled
 
 pytestmark = pytest.mark.needs_root
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.needs_root
 ALLOW = 'allow = ["10.99.0.0/24", "fd00:99::/64", "fe80::/10"]'
 MANY4 = ("10.99.0.255", "255.255.255.255", "224.0.0.1")
 EACH = 3
+LAST = b"to you alone"
 
 
 def answers(client: socket.socket) -> int:
@@ -32,10 +34,16 @@ def delivered(two, place, kind):
     with socket.socket(kind, socket.SOCK_DGRAM) as probe:
         if kind == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        probe.settimeout(SECONDS)
         probe.bind(("", 0))
-        with two.client.inside():
-            send_to_many(place[0], probe.getsockname()[1])
-        return answers(probe)
+        port = probe.getsockname()[1]
+        with two.client.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            send_to_many(place[0], port)
+            client.sendto(LAST, (SERVER4, port))  # it arrives after the others
+        count = 0
+        while probe.recv(100) != LAST:
+            count += 1
+        return count
 
 
 def send_to_many(host: str, port: int) -> int:
@@ -43,7 +51,7 @@ def send_to_many(host: str, port: int) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, LINK.encode())
-        client.bind((CLIENT4, 0))
+        client.bind((CLIENT4, HIGH))
         for _ in range(EACH):
             client.sendto(b"hello, all", (host, port))
         return answers(client)

@@ -96,7 +96,7 @@ def test_ping_with_df_meets_the_narrow_link(client):
     with server.inside(), Daemon(configuration("auto", SERVICE)) as daemon:
         url = f"udp://{NEAR}:{daemon.inet('echo', f'udp://{NEAR}')[1]}"
         with far.inside():
-            words = (*ECHOCTL, "ping", "-c", "2", "-i", "10ms", "-W", "2s", "-s", str(NARROW + 20), url)
+            words = (*ECHOCTL, "ping", "-c", "2", "-i", "10ms", "-W", "20s", "-s", str(NARROW + 20), url)
             fragmented, whole = run(*words, "-M", "dont"), run(*words, "-M", "do")
         assert fragmented.returncode == 0, fragmented
         assert whole.returncode == 1, whole

@@ -18,12 +18,12 @@ CROWD = 50
 @pytest.mark.parametrize(("plane", "kind"), [("auto", "echo"), ("auto", "upper"), ("auto", "chargen"), ("off", "echo")])
 def test_clients_that_do_not_read_are_paused(plane, kind):
     with Daemon(configuration(plane, stream(kind))) as daemon:
-        place = daemon.inet("stream", "tcp")
+        place, pid = daemon.inet("stream", "tcp"), daemon.process.pid
         with socket.create_connection(place, SECONDS) as client:  # it has reached its final state
-            taken(client, data()[: 8 * MIB], still=0.1)
+            taken(client, data()[: 8 * MIB], still=0.1, pid=pid)
         before = daemon.memory()
         with socket.create_connection(place, SECONDS) as client:
-            sent = taken(client, data()[:OFFERED])
+            sent = taken(client, data()[:OFFERED], pid=pid)
             assert daemon.memory() - before < EACH + NOISE
             if kind != "chargen":
                 assert sent < OFFERED, "the daemon accepts without end"

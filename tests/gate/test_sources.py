@@ -8,7 +8,7 @@ import pytest
 from echod.gate.datagrams import REFLECTORS
 from tests.chaos.faults import Injected
 from tests.chaos.network import CLIENT4, CLIENT6, SERVER4, SERVER6
-from tests.chaos.spoofed_packets import Spoofer
+from tests.chaos.spoofed_packets import HIGH, Spoofer
 from tests.daemon import Daemon
 from tests.gate.configurations import asked, asking, configuration, counted, refused, settled
 
@@ -30,7 +30,7 @@ def test_a_spoofed_service_or_broadcast_gets_no_reply(lo, plane):
             spoofer.send(("127.0.0.9", port), place, b"in its name", EACH)
             settled(daemon, place)
         for host in ADDRESSES:
-            spoofer.send((host, 40_000), place, b"from a broadcast", EACH)
+            spoofer.send((host, HIGH), place, b"from a broadcast", EACH)
             settled(daemon, place)
         spoofer.send(place, place, b"in your own name", EACH)
         settled(daemon, place)
@@ -125,7 +125,7 @@ def test_ipv6_sources_with_an_embedded_ipv4_address(two, plane, host):
         place = (SERVER6, daemon.inet("echo", "udp")[1])
         with two.client.inside(), Spoofer(socket.AF_INET6) as spoofer:
             for number, source in enumerate(WIRE6, start=1):  # different counts, so that sums are unambiguous
-                spoofer.send((source, 40_000), place, b"let me in", number)
+                spoofer.send((source, HIGH), place, b"let me in", number)
                 settled(daemon, place, CLIENT6)
         figures = counted(daemon, "echo", "udp")
         expected = Counter[str]()
@@ -144,6 +144,6 @@ def test_broadcast_addresses_of_every_network_of_an_interface(two, plane):
         place = daemon.inet("echo", "udp")
         with two.client.inside(), Spoofer() as spoofer:
             for source in ("10.99.0.255", "10.98.0.255", "10.97.255.255"):
-                spoofer.send((source, 40_000), place, b"hello, all", EACH)
+                spoofer.send((source, HIGH), place, b"hello, all", EACH)
             settled(daemon, place, CLIENT4)
         assert refused(counted(daemon, "echo", "udp")) == {"source-address": 3 * EACH}
