@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -71,7 +72,6 @@ def path(server: tuple[Any, ...], forward: Callable[[int], int], backward: Calla
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back,
     ):
         front.bind(("127.0.0.1", 0))
-        front.settimeout(0.1)
         back.connect(server)
         over = threading.Event()
         clients: list[Any] = []
@@ -79,10 +79,9 @@ def path(server: tuple[Any, ...], forward: Callable[[int], int], backward: Calla
         def ahead() -> None:
             number = 0
             while not over.is_set():
-                try:
-                    data, client = front.recvfrom(65_536)
-                except TimeoutError:
+                if not select.select([front], [], [], 0.1)[0]:
                     continue
+                data, client = front.recvfrom(65_536)
                 clients.append(client)
                 for _ in range(forward(number)):
                     back.send(data)
@@ -90,12 +89,10 @@ def path(server: tuple[Any, ...], forward: Callable[[int], int], backward: Calla
 
         def home() -> None:
             number = 0
-            back.settimeout(0.1)
             while not over.is_set():
-                try:
-                    data = back.recv(65_536)
-                except TimeoutError:
+                if not select.select([back], [], [], 0.1)[0]:
                     continue
+                data = back.recv(65_536)
                 for _ in range(backward(number)):
                     front.sendto(data, clients[-1])
                 number += 1
@@ -315,10 +312,17 @@ def test_json_lines_have_an_object_for_each_probe_and_one_at_the_end():
 
 
 def test_lines_have_dates_and_report_what_is_outstanding():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
-        url = f"udp://127.0.0.1:{silent.getsockname()[1]}"
-        lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", "-D", "-O", "-n", url, code=1).splitlines()
+    def answer_late(bound: socket.socket) -> None:
+        for question, asking in [bound.recvfrom(65_536) for _ in range(2)]:
+            bound.sendto(question, asking)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+        late.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=answer_late, args=(late,), daemon=True)
+        thread.start()
+        url = f"udp://127.0.0.1:{late.getsockname()[1]}"
+        lines = ping("-c", "2", "-i", "50ms", "-W", "1m", "-D", "-O", "-n", url).splitlines()
+        thread.join(SECONDS)
     assert all(re.match(r"\[\d{10}\.\d{6}\] ", line) for line in lines[:4])
     assert lines[1].endswith("] no answer yet for seq=1")
 
@@ -374,7 +378,7 @@ def test_an_interrupted_plugin_prints_its_line_once(daemon):
         return 1
 
     with path(daemon.inet("echo", "udp"), forward, lambda _: 1) as url:
-        words = ("--warn", "10s,50%", "-i", "20ms", url)
+        words = ("--warn", "10s,50%", "-A", "-i", "1m", url)  # the sixth probe follows five replies
         with Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             try:
@@ -409,22 +413,20 @@ def test_the_quit_key_prints_the_directions(daemon):
 def test_the_path_mtu_is_found_also_without_icmp(daemon):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as narrow:
         narrow.bind(("127.0.0.1", 0))
-        narrow.settimeout(0.2)
         over = threading.Event()
 
         def drop_large() -> None:
             while not over.is_set():
-                try:
-                    data, client = narrow.recvfrom(65_536)
-                except TimeoutError:
+                if not select.select([narrow], [], [], 0.1)[0]:
                     continue
+                data, client = narrow.recvfrom(65_536)
                 if len(data) <= 1472:
                     narrow.sendto(data, client)
 
         thread = threading.Thread(target=drop_large, daemon=True)
         thread.start()
         try:
-            found = figures("-M", "probe", "-W", "700ms", f"udp://127.0.0.1:{narrow.getsockname()[1]}")
+            found = figures("-M", "probe", "-W", "1s", f"udp://127.0.0.1:{narrow.getsockname()[1]}")
         finally:
             over.set()
             thread.join(SECONDS)
