@@ -15,7 +15,7 @@ import pytest
 
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually
 from tests.fork_server import Popen
-from tests.system.test_workers import asked, configuration, fetched, is_replaced, pids, status
+from tests.system.test_workers import asked, configuration, fetched, is_replaced, pids, shares, status
 
 CHAT = """
 [services.chat]
@@ -58,7 +58,7 @@ class Member:
 def members(stack: ExitStack, daemon: Daemon, number: int = 16, service: str = "chat") -> list[Member]:
     """At least this many members, of both workers: the kernel decides which worker accepts a connection."""
     made: list[Member] = []
-    while len(made) < number or not all(worker_of(daemon).values()):
+    while len(made) < number or not all(one["connections"] for one in status(daemon)["workers"]):
         assert len(made) < MOST, "one worker accepts all connections"
         for _ in range(number):
             made.append(Member(daemon.inet(service, "tcp")))
@@ -72,9 +72,9 @@ def listed(line: str) -> int:
     return line.count(",") + 1 + (int(more[1]) if more else 0)
 
 
-def worker_of(daemon: Daemon) -> dict[int, int]:
-    """The process of each worker, with its number of connections."""
-    return {one["pid"]: one["connections"] for one in status(daemon)["workers"]}
+def worker_of(daemon: Daemon, connections: int) -> dict[int, int]:
+    """The process of each worker, with its number of connections; they are so many in total."""
+    return dict(zip(pids(daemon), shares(daemon, connections), strict=True))
 
 
 def test_a_room_is_one_room_and_members_of_a_killed_worker_leave():
@@ -94,7 +94,7 @@ def test_a_room_is_one_room_and_members_of_a_killed_worker_leave():
         people[5].says("/join")
         assert people[5].hears("-- the rooms") == f"-- the rooms: lobby (0), garden ({len(people)})"
 
-        connections = worker_of(daemon)
+        connections = worker_of(daemon, len(people))
         assert all(connections.values()), "both workers have members"
         killed = min(connections, key=lambda pid: connections[pid])
         os.kill(killed, signal.SIGKILL)
@@ -171,7 +171,7 @@ def test_one_operator_answers_the_clients_of_all_workers():
         for number, one in enumerate(clients):
             one.says(f"question {number}")
             one.hears("no operator now")
-        assert all(worker_of(daemon).values())
+        assert all(shares(daemon, len(clients)))
         seat = stack.enter_context(operator(daemon))
         stack.callback(seat.kill)
         questions = {}
