@@ -119,10 +119,10 @@ def test_a_bug_costs_one_line_and_one_connection(daemon, scheme):
                 assert exactly(client, 5) == b"go on"
                 client.shutdown(socket.SHUT_WR)
                 assert rest(client) == b""
+    figures = counted(daemon, "fragile", scheme)  # it stops the daemon: then the whole log is here
     failures = [line for line in daemon.stderr.text if " critical " in line]
     assert len(failures) == 1
     assert "RuntimeError: no bugs, please" in failures[0]
-    figures = counted(daemon, "fragile", scheme)
     assert figures == {"accepted": 3, "bytes_in": 25, "bytes_out": 20, "closed:failed": 1, "closed:done": 2}
 
 

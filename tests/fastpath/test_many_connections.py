@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from echod.fastpath.pipes import SPARE
-from tests.contract.matrix import data
+from tests.contract.matrix import data, exactly, rest
 from tests.daemon import SECONDS, Daemon, eventually
 from tests.fastpath.clients import RESET, configuration, connect, counted, held, pipes
 
@@ -85,8 +85,7 @@ class Story:
         said = self.words()
         self.now.byte_count += len(said)
         client.sendall(said)
-        heard = client.recv(len(said), socket.MSG_WAITALL)
-        assert heard == said
+        assert exactly(client, len(said)) == said
 
     def end(self, client: socket.socket, reason: str) -> None:
         self.now.closed[reason] += 1
@@ -109,7 +108,7 @@ class Story:
         self.now.byte_count += len(said)
         client.sendall(said)
         client.shutdown(socket.SHUT_WR)
-        assert client.recv(len(said) + 1, socket.MSG_WAITALL) == said
+        assert rest(client) == said
         self.end(client, "done")
 
     def says_nothing(self, client: socket.socket) -> None:

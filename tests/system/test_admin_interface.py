@@ -59,13 +59,14 @@ def ask(place: Place, path: str = "/healthz", method: str = "GET", host: str = "
 
 
 def ask_as(daemon: Daemon, user: int, groups: list[int], path: str, method: str = "GET") -> bytes:
-    """The first line of the response to another user."""
+    """The response to another user."""
     asking = (
         f"import os, socket\nos.setgroups({groups}); os.setgid({user}); os.setuid({user})\n"
         "with socket.socket(socket.AF_UNIX) as client:\n"
         f"    client.settimeout({SECONDS}); client.connect({unix(daemon)!r})\n"
-        f"    client.sendall(b'{method} {path} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
-        "    print(client.recv(65536).decode())\n"
+        f"    client.sendall(b'{method} {path} HTTP/1.1\\r\\nHost: x\\r\\n')\n"
+        "    client.sendall(b'Connection: close\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
+        "    print(client.makefile('rb').read().decode())\n"
     )
     return run(sys.executable, "-c", asking).stdout
 

@@ -102,7 +102,8 @@ def test_earlier_connections_are_drained_before_the_next_start(tmp_path):
     port = free_port()
     with Manager(tmp_path) as manager, ExitStack() as stack:
         environ = {"NOTIFY_SOCKET": manager.where}
-        with Daemon(listen=[f"echo=tcp://127.0.0.1:{port}"], environ=environ) as first:
+        config = f'[daemon]\ndrain = "60s"\n[services.echo]\nlisten = ["tcp://127.0.0.1:{port}"]\n'
+        with Daemon(config, environ=environ) as first:
             old = asked(stack, socket.SOCK_STREAM, ("127.0.0.1", port))
             assert exactly(old, 12) == b"still there?"
             first.process.terminate()

@@ -132,7 +132,6 @@ def test_a_reset_in_the_middle_of_the_reply_is_an_error():
     def break_off(connection: socket.socket) -> None:
         rest(connection)
         connection.sendall(b"half an ans")
-        time.sleep(0.2)
         reset(connection)
 
     with peer(break_off) as url:

@@ -1,5 +1,6 @@
 """echoctl's standard streams when they misbehave: non-blocking or unreadable input, and a terminal that has gone."""
 
+import fcntl
 import os
 import select
 import shutil
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, is_waiting, run
 from tests.fork_server import Popen
 
 CONFIG = """
@@ -177,6 +178,7 @@ def test_an_interrupt_ends_a_program_that_blocks_in_its_output(number):
         thread = threading.Thread(target=pour, args=(listening,), daemon=True)
         thread.start()
         reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # the first write does not fit, so it blocks
         with Popen(
             [*ECHOCTL, "send", f"tcp://127.0.0.1:{listening.getsockname()[1]}", "x"],
             env=environment(),
@@ -184,8 +186,8 @@ def test_an_interrupt_ends_a_program_that_blocks_in_its_output(number):
         ) as process:
             try:
                 assert eventually(lambda: not select.select([], [writing], [], 0)[1])
-                time.sleep(0.5)  # the pipe is full; now it writes again
                 process.send_signal(number)
+                assert eventually(lambda: is_waiting(process.pid))  # it has the signal, and blocks again
                 with pytest.raises(subprocess.TimeoutExpired):
                     process.wait(1)
                 process.send_signal(number)

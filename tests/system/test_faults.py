@@ -156,6 +156,7 @@ def test_equal_faults_continue_their_numbers_unless_they_are_cleared_first():
         assert not is_closed(daemon)
         assert faults(daemon, "--clear", *values)["faults"] == {"seed": "7", "close-after": '"2"', "first": "1"}
         assert [is_closed(daemon), is_closed(daemon)] == [True, False]
+        assert daemon.stop() == 0  # then the whole log is here
         assert daemon.log().count("faults are now: seed = 7, ") == 2
 
 

@@ -395,7 +395,7 @@ def test_a_late_reply_delays_no_probe_and_is_measured_to_its_end(kind):
                 assert connection.recv(1) == b""
 
     with peer(kind(), hold_back) as url:
-        found = figures("-c", "10", "-i", "50ms", url)
+        found = figures("-c", "10", "-i", "50ms", "-W", "1m", url)
     assert (found["sent"], found["received"], found["reordered"]) == (10, 10, 0)
     assert found["max_ms"] >= held * 1000 > 0
     assert found["max_ms"] > found["min_ms"]
@@ -537,7 +537,7 @@ def test_the_quit_key_prints_the_figures_and_continues(daemon):
 def test_a_bug_ends_ping_with_its_traceback_and_the_summary(daemon):
     program = "import sys; from echod.client import ping_run; from echod.client.main import main;"
     program += "ping_run.PingRun._end_if_settled = lambda _run: 1 / 0; sys.exit(main(sys.argv[1:]))"
-    ended = run(ECHOCTL[0], "-c", program, "ping", daemon.url("echo", "udp"))
+    ended = run(ECHOCTL[0], "-c", program, "ping", "-i", "1m", daemon.url("echo", "udp"))
     assert ended.returncode == 1
     assert ended.stderr.endswith(b"ZeroDivisionError: division by zero\n\n")
     assert b"\n1 sent, 1 received, " in ended.stdout

@@ -172,7 +172,7 @@ def test_a_connection_of_a_replaced_port_still_belongs_to_the_service(daemon, ch
         daemon.file.write_text(f"daemon.drain = '1s'\n{admin}[services.upper]\nlisten = ['tcp://127.0.0.1:0']\n")
         assert daemon.reload()["reloaded"]
         assert client.recv(1) == b""
-    assert daemon.ask("/api/connections") == []
+    assert eventually(lambda: daemon.ask("/api/connections") == [])
 
 
 def test_changes_are_listed(lenient):

@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from echod.transports.layers.proxy_header import version_2
 from tests.activation import activated
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, environment, eventually, free_port, run
+from tests.fastpath.clients import descriptors
 from tests.websocket import UPGRADE
 
 BOTH_PLANES = pytest.mark.parametrize("plane", ["auto", "off"])
@@ -165,7 +165,7 @@ def test_a_passed_socket_without_a_service_is_closed_with_a_warning():
                 r"warn +descriptor 4 \(other\\x1b\[31m\) was passed, but no listener uses it; closed"
             )
             daemon.stderr.wait_for(r"warn +descriptor 5 \(file\) was passed")
-            held = [os.readlink(link) for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir()]
+            held = descriptors(daemon.process.pid)
             assert f"socket:[{os.fstat(wanted.fileno()).st_ino}]" in held
             assert f"socket:[{os.fstat(other.fileno()).st_ino}]" not in held
             assert ask(wanted.getsockname()) == b"hello"

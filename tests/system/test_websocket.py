@@ -218,13 +218,13 @@ def _connects(served: Served, path: str, **options: Any) -> str | None:
 
 @pytest.mark.slow
 def test_an_idle_client_that_answers_pings_stays_and_another_is_disconnected():
-    config = '[services.echo]\nlisten = ["ws://127.0.0.1:PORT"]\nlimits.idle = "4s"\n'
+    config = '[services.echo]\nlisten = ["ws://127.0.0.1:PORT"]\nlimits.idle = "8s"\n'
     with Served(config) as served:
         answering, silent = served.connect("/"), served.connect("/")
         silent.settimeout(0)
         came = [b""]
         while came[-1:] != [b""] or len(came) == 1:  # until the daemon has closed it
-            assert answering._read()  # a ping, about every 2 s
+            assert answering._read()  # a ping, about every 4 s
             with suppress(BlockingIOError):
                 came.append(silent.socket.recv(100))
         assert b"".join(came).startswith(b"\x89\x00")  # a ping, and later the Close

@@ -47,16 +47,18 @@ def daemon():
 
 
 def attempt(daemon: Daemon, name: str) -> str:
-    """The reply to hello, or the name of the error."""
-    with socket.create_connection(daemon.inet(name, "tls"), SECONDS) as opened:
-        try:
-            with client_context().wrap_socket(opened, server_hostname="localhost") as tls:
-                tls.sendall(b"hello")
-                return tls.recv(100).decode()
-        except ssl.SSLError as error:
-            return error.reason or str(error)
-        except OSError as error:
-            return type(error).__name__
+    """The reply to hello, or the name of the error. The daemon may reset the connection before it is returned."""
+    try:
+        with (
+            socket.create_connection(daemon.inet(name, "tls"), SECONDS) as opened,
+            client_context().wrap_socket(opened, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"hello")
+            return tls.recv(100).decode()
+    except ssl.SSLError as error:
+        return error.reason or str(error)
+    except OSError as error:
+        return type(error).__name__
 
 
 @pytest.mark.parametrize(
