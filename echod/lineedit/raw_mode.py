@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -66,11 +67,16 @@ class KeyByKey:
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
 
     def _set(self) -> None:
-        self._before = termios.tcgetattr(self._descriptor)
-        modes = termios.tcgetattr(self._descriptor)
-        modes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
-        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)
+        while True:
+            self._before = before = termios.tcgetattr(self._descriptor)
+            modes = termios.tcgetattr(self._descriptor)
+            modes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
+            modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+            # In the background this stops the process. When it continues, the shell may have set other modes.
+            if self._changes_to(modes):
+                return
+            if self._before is not None and self._before is not before:  # the handler of the signal has changed them
+                return
 
     def _restore(self) -> None:
         """Change back. Until then the modes stay in `_before`: a signal may interrupt this, and its handler restores.
@@ -82,10 +88,21 @@ class KeyByKey:
             if before is not None and not _in_background(self._descriptor):
                 self._leave()
         finally:
-            if before is not None and not _in_background(self._descriptor):
-                with suppress(termios.error):  # the terminal was closed
-                    termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+            with suppress(termios.error):  # the terminal was closed
+                while before is not None and not _in_background(self._descriptor):
+                    if self._changes_to(before):
+                        break
             self._before = None
+
+    def _changes_to(self, modes: list[Any]) -> bool:
+        """Change the modes after pending output was sent. False if a signal has interrupted that."""
+        try:
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)
+        except termios.error as error:
+            if error.args[0] != errno.EINTR:
+                raise
+            return False
+        return True
 
     def _stop(self, number: int, _frame: object) -> None:
         """Restore the terminal, then let the signal do what it does by default."""

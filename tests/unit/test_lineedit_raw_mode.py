@@ -105,3 +105,65 @@ def test_a_signal_while_the_modes_are_restored_changes_none_of_them(second):
     """`leave` writes to the terminal, which takes a while."""
     ended = run(sys.executable, "-c", WITHIN, str(int(second)))
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+BACKGROUND = """
+import fcntl, os, pty, signal, termios
+from echod.lineedit.raw_mode import KeyByKey
+
+signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+ours, theirs = pty.openpty()
+fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+before = termios.tcgetattr(theirs)
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)
+    keys = KeyByKey(theirs)
+    keys.begin()
+    assert termios.tcgetattr(theirs)[3] & termios.ICANON == 0
+    keys.end()
+    os._exit(0)
+assert os.WSTOPSIG(os.waitpid(pid, os.WUNTRACED)[1]) == signal.SIGTTOU
+changed = termios.tcgetattr(theirs)
+changed[3] &= ~termios.ECHO
+termios.tcsetattr(theirs, termios.TCSANOW, changed)
+os.tcsetpgrp(theirs, pid)
+os.kill(pid, signal.SIGCONT)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+assert code == 0, code
+after = termios.tcgetattr(theirs)
+assert after == changed != before, (after, changed)
+"""
+
+
+def test_a_job_of_the_background_changes_the_modes_when_it_comes_to_the_foreground():
+    """The kernel stops it at the change, and SIGCONT interrupts that. The shell has set other modes meanwhile."""
+    ended = run(sys.executable, "-c", BACKGROUND, start_new_session=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+INTERRUPTED = """
+import errno, pty, termios
+from echod.lineedit.raw_mode import KeyByKey
+
+change = termios.tcsetattr
+
+def tcsetattr(*words):
+    termios.tcsetattr = change
+    raise termios.error(errno.EINTR, "Interrupted system call")
+
+ours, theirs = pty.openpty()
+before = termios.tcgetattr(theirs)
+keys = KeyByKey(theirs)
+termios.tcsetattr = tcsetattr
+keys.begin()
+assert termios.tcgetattr(theirs) != before
+termios.tcsetattr = tcsetattr
+keys.end()
+assert termios.tcgetattr(theirs) == before
+"""
+
+
+def test_a_change_that_a_signal_interrupts_is_made_again():
+    ended = run(sys.executable, "-c", INTERRUPTED)
+    assert (ended.returncode, ended.stderr) == (0, b"")
