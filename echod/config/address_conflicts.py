@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import ipaddress
-import pwd
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -12,6 +10,7 @@ from echod.address import Address
 from echod.config.errors import element
 from echod.config.schema_check import Reading, Written
 from echod.shape import Shape
+from echod.transports.unix_paths import numeric
 
 WILDCARDS: Final = ("*", "0.0.0.0", "::")  #: hosts that stand for every address of one IP version, or of both
 
@@ -109,11 +108,10 @@ def _shared(address: Address) -> Iterator[str]:
 
 
 def _unowned(address: Address) -> Iterator[str]:
-    """Yield an error for a user or a group that does not exist. Numbers are always accepted."""
-    for what, look_up in (("user", pwd.getpwnam), ("group", grp.getgrnam)):
-        name = address.options.get(what)
-        if name is not None and not str(name).isdecimal():
+    """Yield an error for a user or a group that does not exist, or whose number no user can have."""
+    for what in ("user", "group"):
+        if what in address.options:
             try:
-                look_up(str(name))
-            except KeyError:
-                yield f": {what} {name} does not exist"
+                numeric({what: address.options[what]})
+            except OSError as error:
+                yield f": {error.strerror}"

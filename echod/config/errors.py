@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,15 @@ def joined(path: str, key: str) -> str:
 def element(path: str, index: int) -> str:
     """The path of an array element; empty for values of the command line, whose `path` is empty."""
     return f"{path}[{index}]" if path else ""
+
+
+def why_not_toml(error: ValueError | RecursionError) -> str:
+    """The reason in an error of tomllib. Besides its own errors there are those of int() and of the stack."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return str(error)
+    return "a number has too many digits"
 
 
 def toml_text(text: str) -> str:

@@ -14,7 +14,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.errors import LocatedError, joined
+from echod.config.errors import LocatedError, joined, why_not_toml
 from echod.escaping import system_error
 from echod.small_files import Unsuitable, not_utf8, read_whole
 
@@ -87,10 +87,8 @@ def _read(file: Path, errors: list[LocatedError]) -> TomlFile | None:
     except UnicodeDecodeError as error:
         line, text = not_utf8(error)
         errors.append(LocatedError(file, "", text, line))
-    except RecursionError:
-        errors.append(LocatedError(file, "", "is nested too deeply"))
-    except ValueError as error:  # TOMLDecodeError, or int() of thousands of digits
-        errors.append(_syntax(file, str(error), data.count(b"\n") + 1))
+    except (ValueError, RecursionError) as error:
+        errors.append(_syntax(file, why_not_toml(error), data.count(b"\n") + 1))
     return None
 
 

@@ -6,7 +6,7 @@ import tomllib
 from typing import Any, Final
 
 from echod.config import units
-from echod.config.errors import element
+from echod.config.errors import element, why_not_toml
 from echod.config.value_types import DURATION, FLAG, Form, type_of
 from echod.escaping import escaped
 from echod.faults.parsing import FaultErrors, parse_faults
@@ -24,9 +24,9 @@ def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:
     The keys of `base` apply in each step that does not set them.
     """
     try:
-        content = tomllib.loads(written)
-    except tomllib.TOMLDecodeError as error:
-        raise FaultErrors([("", f"not valid TOML: {escaped(str(error))}")]) from None
+        content = tomllib.loads(written.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise FaultErrors([("", f"not valid TOML: {escaped(why_not_toml(error))}")]) from None
     errors = [
         (escaped(key[: units.SHOWN]), "unknown key; expected one of: step, repeat")
         for key in content

@@ -44,7 +44,7 @@ class ConfigurationFiles:
         text = config if config is not None else to_toml({"services": services_of(listen)})
         self._text = text.replace("{dir}", str(directory))
         self._written: Tables = {}  # what the text has, if it is TOML: echod reports what is wrong
-        with contextlib.suppress(tomllib.TOMLDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):  # see why_not_toml
             self._written = tomllib.loads(self._text)
         self.settings = dict(settings)  #: of every service
         self.of_one: dict[str, Tables] = {}  #: of one service, by its name

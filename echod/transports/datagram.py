@@ -247,10 +247,11 @@ class DatagramPort(FileDescriptor):
             self._close_socket()
 
     def release(self) -> None:
-        """Leave the socket to another port, with the queued datagrams."""
+        """Leave the socket to another port, with the queued datagrams. Those that faults delay are still sent."""
         self.connected = 0
         self._wake()
         self.stopReading()
+        self.protocol.faults = None
         self.protocol.stopProtocol()
 
     def doRead(self) -> None:

@@ -26,6 +26,7 @@ from echod.transports.effective_user import acting_as, only_root_writes
 
 MODE: Final = 0o660
 LONGEST: Final = 107  #: bytes of a path in struct sockaddr_un
+LARGEST_ID: Final = 2**32 - 2  #: of a user or a group: for chown(2), 2**32 - 1 means "no change"
 
 Identity = tuple[int, int]  # device and inode
 
@@ -186,7 +187,10 @@ def numeric(options: Mapping[str, str | int | bool]) -> dict[str, str | int | bo
     numbers = dict(options)
     for what in ("user", "group"):
         name = str(options.get(what, 0))
-        if not name.isdecimal():
+        if name.isascii() and name.isdecimal():
+            if len(name) > len(str(LARGEST_ID)) or int(name) > LARGEST_ID:
+                raise OSError(errno.EINVAL, f"{what} {name} is out of range (0–{LARGEST_ID})")
+        else:
             try:
                 number = pwd.getpwnam(name).pw_uid if what == "user" else grp.getgrnam(name).gr_gid
             except KeyError:

@@ -134,6 +134,20 @@ def test_a_reload_restores_the_faults_of_the_configuration():
         assert new_client_gets(daemon, b"hell")
 
 
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_delayed_datagrams_are_sent_also_if_the_faults_end(plane):
+    """The socket then belongs to a listener without faults."""
+    config = f'[daemon]\nplane = "{plane}"\n{ADMIN}{FAULTY}delay = "3s"\n'
+    with Daemon(config) as daemon, socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(SECONDS)
+        client.connect(daemon.inet("echo", "udp"))
+        client.send(b"delayed")
+        assert eventually(lambda: faults(daemon)["injected"] == {"delay": 1})
+        assert faults(daemon, "--clear")["faults"] == {}
+        client.send(b"at once")
+        assert {client.recv(100), client.recv(100)} == {b"at once", b"delayed"}
+
+
 SCRIPT = '[[step]]\nfor = "100ms"\ntruncate = "1"\n[[step]]\nsilent = true\n'
 
 

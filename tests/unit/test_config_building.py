@@ -289,6 +289,18 @@ def test_unknown_users_and_groups_are_errors():
     ]
 
 
+def test_numbers_that_no_user_or_group_can_have_are_errors():
+    assert build(services(a=["unix:///run/x?user=4294967294&group=4294967294"]))
+    for number in ("4294967295", "4294967296", "9" * 20, "9" * 200):  # the first is -1, "no change", for chown(2)
+        assert errors(services(a=[f"unix:///run/x?user={number}&group={number}"])) == [
+            f"services.a.listen[0]: unix:///run/x: user {number} is out of range (0–4294967294)",
+            f"services.a.listen[0]: unix:///run/x: group {number} is out of range (0–4294967294)",
+        ]
+    assert errors(services(a=["unix:///run/x?user=\u0663"])) == [
+        "services.a.listen[0]: unix:///run/x: user \u0663 does not exist"
+    ]
+
+
 def test_conflicts_are_found_in_wrong_services_too():
     content = services(a=["tcp://127.0.0.1:7"], b=["no address", "tcp://127.0.0.1:7"])
     content["services"]["b"]["kind"] = "ehco"

@@ -4,6 +4,7 @@ import grp
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,7 +168,8 @@ def test_the_kinds_that_come_later():
 
 @pytest.mark.parametrize("text", re.findall(r"(?s)```toml\n(.*?)```", PAGE))
 def test_the_examples_are_right(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(grp, "getgrnam", lambda name: name)  # the packages make the group echod
+    group = SimpleNamespace(gr_gid=7)  # the packages make the group echod
+    monkeypatch.setattr(grp, "getgrnam", lambda _name: group)
     file = tmp_path / "echod.toml"
     file.write_text(text)
     assert load(file, registry.kinds(), {}).services

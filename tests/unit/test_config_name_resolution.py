@@ -174,3 +174,5 @@ def test_the_group_of_readers_is_a_number_and_its_socket_is_given_to_it():
         assert [one.options.get("group") for one in found.listen] == [str(group.gr_gid), "0", None]
     with pytest.raises(Unresolved, match=r"admin\.group: group nonesuch does not exist"):
         resolved(Configuration(Daemon(), (), Admin((), group="nonesuch")))
+    with pytest.raises(Unresolved, match=r"admin\.group: group 4294967295 is out of range \(0–4294967294\)"):
+        resolved(Configuration(Daemon(), (), Admin((), group="4294967295")))

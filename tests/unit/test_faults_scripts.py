@@ -29,6 +29,10 @@ def test_a_script_is_a_list_of_steps():
     assert not script.repeat
 
 
+def test_a_byte_order_mark_is_ignored_as_in_a_configuration():
+    assert parse_script("\ufeff" + SCRIPT) == parse_script(SCRIPT)
+
+
 def test_a_script_is_shown_as_the_path_of_its_file():
     assert str(replace(parse_script(SCRIPT), source="/etc/echod/outage.toml")) == "/etc/echod/outage.toml"
 
@@ -37,6 +41,8 @@ def test_a_script_is_shown_as_the_path_of_its_file():
     ("text", "error"),
     [
         ("x", "not valid TOML: "),
+        ("x = " + "9" * 5000, "not valid TOML: a number has too many digits"),
+        ("x = " + "[" * 20_000, "not valid TOML: nested too deeply"),
         ("", "step: must be 1 to 1000 tables [[step]], not 0"),
         ("step = 1", "step: must be 1 to 1000 tables [[step]], not a number"),
         ("step = [1]", "step[0]: must be a table, not a number"),
@@ -49,7 +55,7 @@ def test_a_script_is_shown_as_the_path_of_its_file():
         ("[[step]]\ndrop = 2", "step[0].drop: must be a number from 0 to 1, not 2"),
         ("[[step]]\nburst = 2", "step[0].burst: needs drop"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_an_error_of_a_script_names_the_step(text, error):
     with pytest.raises(FaultErrors) as caught:

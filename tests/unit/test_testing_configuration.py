@@ -47,6 +47,12 @@ def test_what_a_configuration_has_is_kept(tmp_path):
     assert tomllib.loads((tmp_path / "echod.toml").read_text())["services"]["a"]["listen"] == [f"unix://{tmp_path}/a"]
 
 
+@pytest.mark.parametrize("value", ["]", "9" * 5000, "[" * 20_000], ids=("syntax", "digits", "depth"))
+def test_what_is_wrong_in_a_configuration_is_left_to_the_daemon(tmp_path, value):
+    written(tmp_path, config=f"a = {value}")
+    assert (tmp_path / "echod.toml").read_text() == f"a = {value}"
+
+
 def test_an_admin_socket_is_added(tmp_path):
     _, added = written(tmp_path, "echo=tcp://127.0.0.1:0", record=None)
     assert added["admin"] == {"listen": ["unix://%t/admin.sock"]}
