@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from echod.config.printing import Origins, setting
+from echod.config.schema_check import DEFAULT
 from echod.config.settings import ServiceConfig
 from echod.gate.refusal import Refusal
 
@@ -32,10 +33,15 @@ KEYS: Final[Mapping[Refusal, str]] = MappingProxyType(
 
 
 def settings_of(service: ServiceConfig, reasons: Iterable[Refusal], origins: Origins) -> dict[str, dict[str, str]]:
-    """The setting that causes each of these reasons, if there is one: its table, its line, and its origin."""
+    """The setting that causes each of these reasons, if there is one: its table, its line, and its origin.
+
+    Of a denied host it is `allow`, with `deny` on a second line if that has a network: either may have decided.
+    """
     found = {}
     for reason in reasons:
         if reason in KEYS:
-            table, line, origin = setting(service, KEYS[reason], origins)
-            found[str(reason)] = {"table": table, "line": line, "origin": origin}
+            keys = [KEYS[reason]] + ["deny"] * (reason is Refusal.DENIED and bool(service.deny))
+            tables, lines, files = zip(*(setting(service, key, origins) for key in keys), strict=True)
+            named = [file for file in dict.fromkeys(files) if file != str(DEFAULT)] or [str(DEFAULT)]
+            found[str(reason)] = {"table": tables[0], "line": "\n".join(lines), "origin": ", ".join(named)}
     return found

@@ -148,10 +148,10 @@ function risen(key, count, unseen) {
 
 const meaning = (reason) => words.reasons[reason] ?? reason;
 
-/** The setting that would change a refusal, as a line of TOML below its table; null without one. */
+/** The setting that would change a refusal, as lines of TOML below their table; null without one. */
 function settingOf(service, reason) {
   const setting = service.refusals[reason];
-  return setting ? `[${plain(setting.table)}]\n${plain(setting.line)}` : null;
+  return setting ? [`[${setting.table}]`, ...setting.line.split("\n")].map(plain).join("\n") : null;
 }
 
 /** Each problem, as its severity and text. */
@@ -182,7 +182,7 @@ function problems() {
     const [service, address] = [plain(one.service.name), plain(one.listener.address)];
     add("warn", "problem_refused", { service, address, count: number.format(count), why: meaning(one.reason) });
     const setting = settingOf(one.service, one.reason);
-    if (setting) found.at(-1)[1] += ` ${worded("change", { setting: setting.replace("\n", " ") })}`;
+    if (setting) found.at(-1)[1] += ` ${worded("change", { setting: setting.replaceAll("\n", " ") })}`;
   }
   // Of a daemon that has started within the last minute, all lost lines are recent. The facts keep the total.
   const lines = risen("lines_lost", status.lines_lost, status.uptime < RECENT ? 0 : status.lines_lost);

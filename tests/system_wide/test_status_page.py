@@ -191,6 +191,32 @@ def test_refusals_have_their_reason_and_the_line_that_changes_them(browser, daem
         ]
 
 
+@pytest.mark.parametrize("width", [930, 1200])
+def test_names_of_refusing_services_are_not_cut(browser, width):
+    """The column of the names has a short title in Chinese. A host may be denied by either list."""
+    config = """
+        [admin]
+        listen = ["tcp://127.0.0.1:0"]
+        [services.udpechoplus]
+        listen = ["udp://127.0.0.1:0"]
+        deny = ["127.0.0.0/8"]
+    """
+    lines = """(() => {
+        const range = document.createRange();
+        range.selectNodeContents(document.querySelector('#refusals tbody th').firstChild);
+        return range.getClientRects().length;
+    })()"""
+    with Daemon(config) as daemon, browser.page(url(daemon), width=width, language="zh-CN") as page:
+        with socket.socket(type=socket.SOCK_DGRAM) as peer:
+            peer.sendto(b"denied", daemon.inet("udpechoplus", "udp"))
+        page.wait_for("document.querySelector('#refusals tbody th')")
+        assert (page.text("#refusals tbody th"), page.value(lines), page.overflow()) == ("udpechoplus", 1, 0)
+        assert page.text("#refusals code").splitlines()[0] == "[services.udpechoplus]"
+        assert page.text("#refusals code").splitlines()[-1] == 'deny = ["127.0.0.0/8"]'
+        assert page.text("#refusals .origin") == f"来自 {daemon.dir}/echod.toml"
+        page.wait_for("document.getElementById('problems').innerText.includes('deny = [\"127.0.0.0/8\"]')")
+
+
 def test_a_refused_reload_is_a_problem_until_the_next_one(browser, daemon):
     with browser.page(url(daemon)) as page:
         page.wait_for(READY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from argparse import Namespace
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from echod.client.commands import doctor
 from echod.client.doctor.certificate_renewal import renewal, renewal_after
 from echod.client.doctor.checks import findings
 from echod.client.doctor.machine_facts import (
@@ -384,6 +386,23 @@ def test_what_the_daemon_reports(more, severity, what, tmp_path):
     assert one.what.startswith(what)
 
 
+def test_a_refused_file_is_checked_by_its_name(tmp_path):
+    last = {"reloaded": False, "errors": ["x"]}
+    files = ["/etc/my echod.toml", "/etc/conf.d/more.toml"]
+    assert only(tmp_path, ECHO, status=status(last_reload=last, files=files)).command == (
+        "echoctl check '/etc/my echod.toml'"
+    )
+    assert only(tmp_path, ECHO, status=status(last_reload=last, files=[])).command == "echoctl check"
+
+
+def test_a_command_asks_the_daemon_of_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "read_machine", lambda *_: replace(ORDINARY, status=status(ready=False)))
+    configured(tmp_path, UDP + ADMIN)
+    asked = Namespace(config=str(tmp_path / "echod.toml"), admin=None, wait=0.0)
+    [command] = [one.command for one in doctor.examined(asked) if one.check == "state"]
+    assert command.startswith("echoctl status --admin unix:///run/")
+
+
 def test_lines_that_are_lost_now_are_a_problem(tmp_path):
     one = only(tmp_path, ECHO, status=status(lines_lost=4), later=status(lines_lost=9))
     assert (one.severity, one.found) == ("warning", "9 lines lost, 5 of them in the last 1 s")
@@ -402,6 +421,8 @@ def test_refusals_name_the_key_that_decides(tmp_path):
     denied = status(services=[listener({"denied": 1})])
     one = only(tmp_path, ECHO, status=status(), later=denied)
     assert (one.severity, one.needed) == ("notice", "a change of services.echo.allow, if you know these clients")
+    one = only(tmp_path, ECHO + 'deny = ["127.0.0.9"]\n', status=status(), later=denied)
+    assert one.needed == "a change of services.echo.allow or deny, if you know these clients"
 
 
 def test_a_refused_rate_is_shown_and_doubled(tmp_path):
@@ -434,6 +455,15 @@ def test_a_flood_is_not_cured_by_a_higher_limit(tmp_path):
     assert "udp dst port 7007" in one.command
     one = only(tmp_path, UDP + ADMIN, status=before, later=before, sockets=sockets)
     assert (one.check, one.severity) == ("dropped", "warning")
+
+
+def test_a_flood_that_is_over_is_not_a_full_buffer(tmp_path):
+    over = status(services=[listener({"kernel": 900}, "udp://127.0.0.1:7007")])
+    holders = (Holder(4211, "echod"),)
+    sockets = (BoundInet(True, "127.0.0.1", 7007, 900, 0, holders),)
+    assert found(tmp_path, UDP + ADMIN, status=over, later=over, sockets=sockets) == []
+    more = (BoundInet(True, "127.0.0.1", 7007, 901, 0, holders),)
+    assert only(tmp_path, UDP + ADMIN, status=over, later=over, sockets=more).severity == "notice"
 
 
 def test_a_flood_of_a_unix_socket_has_no_command(tmp_path):

@@ -1,6 +1,9 @@
 """The key that causes a refusal exists, and is printed with its value."""
 
+import ipaddress
 import tomllib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +30,13 @@ def test_each_key_is_one_of_a_service(reason):
 def test_every_other_reason_has_no_key():
     assert {str(reason) for reason in Refusal} - {str(reason) for reason in KEYS} == OF_THE_DATAGRAM | OF_THE_MACHINE
     assert settings_of(SERVICE, [Refusal.KERNEL], {}) == {}
+
+
+def test_a_denied_host_has_both_lists_if_deny_has_a_network():
+    """A network in both lists is denied, so another line in `allow` alone would not help."""
+    service = replace(SERVICE, deny=(ipaddress.ip_network("127.0.0.9/32"),))
+    [found] = settings_of(service, [Refusal.DENIED], {"services.echo.deny": (Path("echod.toml"),)}).values()
+    assert (found["table"], found["origin"]) == ("services.echo", "echod.toml")
+    assert list(tomllib.loads(found["line"])) == ["allow", "deny"]
+    [found] = settings_of(service, [Refusal.DENIED], {}).values()
+    assert found["origin"] == "default"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -29,7 +30,7 @@ from echod.services.registry import kinds
 
 CONFIGURATION: Final = "configuration"  #: the check that finds its errors
 FORBIDDEN: Final = 403  #: the daemon refuses this user (RFC 9110 15.5.4)
-RELOAD: Final = "echoctl reload"  #: in the command of a finding
+OF_THE_DAEMON: Final = re.compile(r"echoctl (?:reload|status)")  #: in the command of a finding
 PATIENCE: Final = 5.0  #: seconds for a response of the daemon
 STYLES: Final = {"error": ALARM, "warning": HEADING, "notice": QUIET}
 
@@ -61,20 +62,23 @@ def examined(arguments: argparse.Namespace) -> list[Finding]:
     except Unresolved as error:
         unresolved += [Finding("error", "names", escaped(str(one))) for one in error.errors]
     machine = read_machine(configuration, lambda: _status(arguments, configuration), arguments.wait)
-    reload = _reload(arguments, configuration)
+    option = _admin_option(arguments, configuration)
     found = findings(configuration, machine)
-    return [*unresolved, *(replace(one, command=one.command.replace(RELOAD, reload)) for one in found)]
+    return [
+        *unresolved,
+        *(replace(one, command=OF_THE_DAEMON.sub(lambda words: words[0] + option, one.command)) for one in found),
+    ]
 
 
-def _reload(arguments: argparse.Namespace, configuration: Configuration) -> str:
-    """The command that reloads the daemon of this configuration, also if it is not the one at the default address."""
+def _admin_option(arguments: argparse.Namespace, configuration: Configuration) -> str:
+    """The option with which echoctl finds the daemon of this configuration; "" for the one at the default address."""
     try:
         if arguments.admin is None and arguments.config is None:
-            return RELOAD
+            return ""
         address = arguments.admin or admin_of(configuration.admin.listen, os.environ)
     except Unanswered:
-        return RELOAD
-    return f"{RELOAD} --admin {shlex.quote(address.label)}" if address.has_path else RELOAD  # TCP is for reading only
+        return ""
+    return f" --admin {shlex.quote(address.label)}" if address.has_path else ""  # TCP is for reading only
 
 
 def _status(arguments: argparse.Namespace, configuration: Configuration) -> Status:

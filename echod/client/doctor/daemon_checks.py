@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -61,7 +62,8 @@ def state(_: Configuration, machine: Machine) -> Iterator[Finding]:
     last = status["last_reload"]
     if last is not None and not last["reloaded"]:
         what = f"the last reload was refused: {escaped('; '.join(last['errors']))}"
-        yield Finding("warning", "state", what, "the old configuration", "a valid file", "echoctl check")
+        command = " ".join(["echoctl check", *map(shlex.quote, status.get("files", ())[:1])])
+        yield Finding("warning", "state", what, "the old configuration", "a valid file", command)
     for one in status.get("awaited", ()):
         what = f"{escaped(one['address'])} of {escaped(one['service'])} is not served yet"
         yield Finding("warning", "state", what, escaped(one["error"]), "an address of an interface", "ip address")
@@ -100,7 +102,8 @@ def refusals(configuration: Configuration, machine: Machine) -> Iterator[Finding
             command = _raising(configuration, name, field, twice)
             yield Finding("warning", "refusals", what, found, needed, command)
         else:
-            needed = f"a change of {joined('services', name)}.{key}, if you know these clients" if key else ""
+            keys = f"{key} or deny" if why == Refusal.DENIED and name in by_name and by_name[name].deny else key
+            needed = f"a change of {joined('services', name)}.{keys}, if you know these clients" if keys else ""
             yield Finding("notice", "refusals", what, found, needed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from echod.address import BACKLOG
 from echod.client.doctor.address_checks import inet_addresses, is_datagram, unix_addresses
@@ -74,6 +74,8 @@ def own_drops(configuration: Configuration, machine: Machine) -> Iterator[Findin
     for one in machine.sockets:
         if not (one.datagram and one.drops and one.port in ours):
             continue
+        if not one.rose and sum(_filtered(one.port, machine.status).values()) >= one.drops:
+            continue  # the filter has dropped them, in a flood that is over
         if machine.daemon_pids & {holder.pid for holder in one.holders} and not _is_filtered(one.port, machine):
             small = limit is not None and limit < UDP_BUFFER
             what = f"the kernel drops datagrams at udp port {one.port}: the receive buffer is full"
@@ -86,17 +88,18 @@ def own_drops(configuration: Configuration, machine: Machine) -> Iterator[Findin
 
 def _is_filtered(port: int, machine: Machine) -> bool:
     """Whether the daemon's filter against floods drops datagrams at a port now: `refusals` reports those."""
-    counts = [
-        {
-            one["address"]: one["refused"].get(Refusal.KERNEL, 0)
-            for service in status["services"]
-            for one in service["listeners"]
-            if one["address"].endswith(f":{port}")
-        }
-        for status in (machine.status, machine.later)
-        if status is not None
-    ]
-    return len(counts) == 2 and any(count > counts[0].get(address, 0) for address, count in counts[1].items())
+    before, after = (_filtered(port, status) for status in (machine.status, machine.later))
+    return any(count > before.get(address, count) for address, count in after.items())
+
+
+def _filtered(port: int, status: Mapping[str, Any] | None) -> dict[str, int]:
+    """How many datagrams the kernel has dropped in floods, by the addresses of a port."""
+    return {
+        one["address"]: one["refused"].get(Refusal.KERNEL, 0)
+        for service in (status or {"services": ()})["services"]
+        for one in service["listeners"]
+        if one["address"].endswith(f":{port}")
+    }
 
 
 def backlog(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
