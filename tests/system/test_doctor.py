@@ -116,7 +116,7 @@ def test_refusals_during_the_observation_are_reported():
                 client.recv(1)
 
         one = refusal(daemon, visit)
-        assert one["needed"] == "a change of services.echo.allow, if you know these clients"
+        assert one["needed"] == "a change of services.echo.allow or deny, if you know these clients"
 
 
 def test_another_program_at_the_admin_address_is_reported(tmp_path):
