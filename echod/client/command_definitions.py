@@ -100,6 +100,7 @@ def _services(command: argparse.ArgumentParser) -> None:
 
 def _check(command: Parser) -> None:
     color_option(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument(
         "file",
         metavar="FILE",

@@ -70,6 +70,7 @@ def certificates(command: Parser) -> None:
     command.add_argument(
         "--wrong", action="store_true", help="also write certificates that are wrong on purpose, and a CRL"
     )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _folder(text: str) -> str:

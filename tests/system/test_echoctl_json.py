@@ -1,4 +1,4 @@
-"""Every command of echoctl that talks to the daemon has output for programs: all of them are run."""
+"""Every command of echoctl has output for programs, except those that print replies: those of the daemon are run."""
 
 from __future__ import annotations
 
@@ -112,3 +112,24 @@ def test_a_console_prints_an_object_for_each_event(daemon):
         operator.stdin.close()
         operator.stdout.read()
         assert operator.wait(SECONDS) == 0
+
+
+def test_a_checked_configuration_is_an_object(tmp_path):
+    file = tmp_path / "echod.toml"
+    file.write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:7007"]\n')
+    ended = run(*ECHOCTL, "check", "--json", str(file))
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, ended.stderr, found["errors"]) == (0, b"", [])
+    assert found["listeners"] == [{"service": "echo", "address": "tcp://127.0.0.1:7007"}]
+    file.write_text(file.read_text() + "limit = 7\nallow = 8\n")
+    ended = run(*ECHOCTL, "check", "--json", str(file))
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, ended.stderr, found["listeners"], found["warnings"]) == (78, b"", [], [])
+    assert [error.startswith(f"{file}:{line}: ") for line, error in zip((3, 4), found["errors"], strict=True)] == [
+        True
+    ] * 2
+
+
+def test_only_commands_that_print_replies_as_they_are_have_no_objects():
+    without = {name for name in COMMANDS if not {"--json", "--json-lines"} & options(name)}
+    assert without == {"send", "talk", "chat"}

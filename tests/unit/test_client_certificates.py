@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -22,8 +23,8 @@ from tests.daemon import TOP
 FILES = {"ca.pem", "ca-key.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem"}
 
 
-def write(folder: Path, *names: str, wrong: bool = False) -> int:
-    return run(Namespace(directory=str(folder), names=list(names), wrong=wrong))
+def write(folder: Path, *names: str, wrong: bool = False, in_json: bool = False) -> int:
+    return run(Namespace(directory=str(folder), names=list(names), wrong=wrong, json=in_json))
 
 
 def test_six_files_are_written_and_the_keys_are_for_their_owner(tmp_path, capfdbinary):
@@ -36,6 +37,13 @@ def test_six_files_are_written_and_the_keys_are_for_their_owner(tmp_path, capfdb
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert modes == {name: 0o600 if name.endswith("-key.pem") else 0o644 for name in FILES}
     assert os.fsencode(folder / "server.pem") + b"  " in capfdbinary.readouterr().out
+
+
+def test_the_files_as_json(tmp_path, capfdbinary):
+    assert write(tmp_path / "pki", "echo.example", in_json=True) == 0
+    files = json.loads(capfdbinary.readouterr().out)["files"]
+    assert {one["path"] for one in files} == {str(tmp_path / "pki" / name) for name in FILES}
+    assert files[2]["meaning"] == "the server, for echo.example"
 
 
 def test_the_printed_lines_are_a_configuration_and_a_command(tmp_path, capfdbinary):

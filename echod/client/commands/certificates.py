@@ -6,6 +6,7 @@ With `--wrong` it also writes certificates that are wrong on purpose.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import socket
@@ -38,7 +39,7 @@ class Output(NamedTuple):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files and print how to use them. Returns 0, or 1 if a file exists or cannot be written."""
+    """Write the files, and print how to use them or what they are. Returns 0, or 1 if a file cannot be written."""
     names = arguments.names or local_names()
     outputs = created(names, datetime.now(UTC), with_wrong=arguments.wrong)
     folder: str = arguments.directory
@@ -48,7 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
         where = folder if error.filename is None else str(error.filename)
         fail(f"{escaped(where)}: {_reason(error)}")
         return 1
-    put_text(guide(folder, names, outputs))
+    if arguments.json:
+        files = [{"path": os.path.join(folder, output.name), "meaning": output.meaning} for output in outputs]
+        put_text(f"{json.dumps({'files': files})}\n")
+    else:
+        put_text(guide(folder, names, outputs))
     return 0
 
 

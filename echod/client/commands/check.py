@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from echod.client.stdout import fail
+from echod.client.stdout import fail, put_text
 from echod.client.tables import fitted, screen, show
 from echod.config.address_listing import warnings
 from echod.config.errors import ConfigurationError, LocatedError
@@ -23,39 +24,44 @@ from echod.services.registry import kinds
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 
 
+class Checked(NamedTuple):
+    """The listeners and the messages of a start with a configuration. After an error it has nothing else."""
+
+    listeners: tuple[tuple[str, str], ...] = ()  #: the service and the address of each
+    warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print the listeners and return 0, or every error and return 78."""
+    checked = examined(None if arguments.file is None else Path(arguments.file))
+    if arguments.json:
+        listeners = [{"service": name, "address": address} for name, address in checked.listeners]
+        put_text(f"{json.dumps(checked._asdict() | {'listeners': listeners})}\n")
+    else:
+        console = screen(arguments.color)
+        if checked.listeners:
+            show(console, fitted(("", ""), checked.listeners, console.width))
+        for line in (*checked.errors, *checked.warnings):
+            fail(escaped(line))
+    return EX_CONFIG if checked.errors else 0
+
+
+def examined(file: Path | None) -> Checked:
+    """Read a configuration as a start would."""
     try:
-        path = None if arguments.file is None else Path(arguments.file)
-        configuration, notes = resolved(load(path, kinds(), os.environ, unknown=unknown_endpoint))
+        configuration, notes = resolved(load(file, kinds(), os.environ, unknown=unknown_endpoint))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         configuration, shrunk = fit(configuration, hard)
         wrong = unusable_bus(configuration)
-    except ConfigurationError as error:
-        tell(error)
-        return EX_CONFIG
-    except Unresolved as error:
-        for line in error.errors:
-            fail(line)
-        return EX_CONFIG
+    except (ConfigurationError, Unresolved) as error:
+        return Checked(errors=tuple(map(str, error.errors)))
     if wrong is not None:
-        fail(str(wrong))
-        return EX_CONFIG
-    console = screen(arguments.color)
+        return Checked(errors=(str(wrong),))
     listening = [(service.name, service.listen) for service in configuration.services]
     listening += [("admin", configuration.admin.listen)] if configuration.admin.listen else []
-    rows = [(name, str(address)) for name, addresses in listening for address in addresses]
-    if rows:
-        show(console, fitted(("", ""), rows, console.width))
-    for line in (*notes, *shrunk, *warnings(configuration)):
-        fail(line)
-    return 0
-
-
-def tell(wrong: ConfigurationError) -> None:
-    """Print every configuration error on standard error, a line each."""
-    for error in wrong.errors:
-        fail(escaped(str(error)))
+    listeners = tuple((name, str(address)) for name, addresses in listening for address in addresses)
+    return Checked(listeners, (*notes, *shrunk, *warnings(configuration)))
 
 
 def unusable_bus(configuration: Configuration) -> LocatedError | None:
