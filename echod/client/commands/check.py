@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     checked = examined(None if arguments.file is None else Path(arguments.file))
     if arguments.json:
         listeners = [{"service": name, "address": address} for name, address in checked.listeners]
-        put_text(f"{json.dumps(checked._asdict() | {'listeners': listeners})}\n")
+        put_text(f"{json.dumps({'listeners': listeners, 'warnings': checked.warnings, 'errors': checked.errors})}\n")
     else:
         console = screen(arguments.color)
         if checked.listeners:
