@@ -34,6 +34,8 @@ class Visits:
         with network.inside():  # as the comment of haproxy.cfg advises
             Path("/proc/sys/net/ipv4/tcp_tw_reuse").write_text("1")
             Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("1024 65535")
+            reserved = f"{ECHO[1]},{WHOAMI[1]},{READY}"  # a client must not get the port of a server that restarts
+            Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text(reserved)
         self._pause = pause
         self.results: Counter[str] = Counter()
         self._network = network

@@ -17,8 +17,10 @@ from echod.version import VERSION
 pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(600)]  # builds and installs: it may have to download
 
 TOP = Path(__file__).parents[2]
+# Besides what is installed and built, the folder that an sdist is made in, which tests/box removes again.
 WRITTEN = shutil.ignore_patterns(
-    ".git", ".venv", "*.so", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache"
+    *(".git", ".venv", "*.so", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache"),
+    "txechod-*",
 )
 
 

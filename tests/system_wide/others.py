@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,14 @@ def said(*words: str | Path, given: bytes = b"", seconds: float = SECONDS) -> st
     output = process.stdout.decode("utf-8", "backslashreplace")
     assert process.returncode == 0, f"{words}: {process.returncode}\n{output}{process.stderr.decode()}"
     return output
+
+
+def is_since(told: float, asked: float) -> bool:
+    """Whether a time in whole seconds is not before `asked`, and not after now.
+
+    It may be a second less: time(2) is behind the clock of Python by up to a tick of the kernel.
+    """
+    return int(asked) - 1 <= told <= time.time()
 
 
 def exchange(*words: str | Path, given: bytes, expected: int) -> bytes:

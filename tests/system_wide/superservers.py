@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -182,9 +183,13 @@ def _started(name: str, words: Sequence[str | Path]) -> Iterator[Server]:
 
 
 def _listens(host: str) -> bool:
-    """Whether the last service of PORTS listens; the others began before it."""
-    with socket.socket() as probe:
-        return probe.connect_ex((host, PORTS["time"])) == 0
+    """Whether all services are bound to this address, for connections and for datagrams (proc(5))."""
+    address = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
+    for table in ("tcp", "udp"):
+        bound = Path("/proc/thread-self/net", table).read_text()
+        if not all(f" {address}:{port:04X} 00000000:0000 " in bound for port in PORTS.values()):
+            return False
+    return True
 
 
 def connected(host: str, kind: str) -> socket.socket:

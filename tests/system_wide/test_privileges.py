@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 NOBODY, NOGROUP = 65534, 65534
+HOST = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"  #: other runs use the same ports below 1024
 CONFIG = """
 [services.echo]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/s", "unix-dgram://{dir}/d"]
@@ -100,12 +101,12 @@ def test_a_port_below_1024_is_bound_before_the_drop():
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.77.0.1", 7))
+            probe.bind((HOST, 7))
         except OSError:
             pytest.skip("another process uses port 7 on every address")
-    with Daemon(listen=["echo=tcp://127.77.0.1:7"], options=["--uid", "nobody"]) as daemon:
+    with Daemon(listen=[f"echo=tcp://{HOST}:7"], options=["--uid", "nobody"]) as daemon:
         assert_nobody(daemon.process.pid)
-        assert ask(("127.77.0.1", 7)) == b"hello"
+        assert ask((HOST, 7)) == b"hello"
 
 
 def test_a_user_number_without_a_name():

@@ -221,7 +221,8 @@ def test_health_checks_are_not_errors(tmp_path):
         with running([program, "-db", "-f", config]):
             assert eventually(lambda: accepted() >= 20)
         counters = daemon.counters()["echo " + daemon.url("echo", "tcp")]
-        assert counters.keys() == {"accepted", "closed:lost"}
+        # HAProxy closes a check that it could not finish in its interval, or before its own end, without a reset.
+        assert counters.keys() - {"closed:done"} == {"accepted", "closed:lost"}
         assert not [line for line in daemon.stderr.text if "handshake" in line]
 
 
@@ -308,7 +309,7 @@ def test_go_mmproxy_accepts_the_headers_of_echoctl():
             said(tool("ip"), *words.split())
         port = free_port()
         with running([program, "-l", f"127.0.0.1:{port}", "-4", address(daemon, "whoami")], port):
-            for version in ("v1", "v2"):
-                options = ("--keep-open", "--proxy", version, "--proxy-source", "127.9.9.9:5000")
+            for version, source in (("v1", 5001), ("v2", 5002)):
+                options = ("--keep-open", "--proxy", version, "--proxy-source", f"127.9.9.9:{source}")
                 facts = json.loads(said(*ECHOCTL, "send", *options, f"tcp://127.0.0.1:{port}", "text"))
-                assert (facts["remote_address"], facts["remote_port"]) == ("127.9.9.9", 5000)
+                assert (facts["remote_address"], facts["remote_port"]) == ("127.9.9.9", source)

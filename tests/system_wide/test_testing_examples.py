@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import TOP, environment, run
+from tests.daemon import SECONDS, TOP, environment, run
 
 pytestmark = pytest.mark.needs_tools
 
@@ -20,5 +20,6 @@ def test_an_example_runs_as_it_is(name, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     file = shutil.copy(EXAMPLES / name, tmp_path)
     words = COMMANDS[name]
-    ended = run(*words, file, cwd=tmp_path, env=environment(PATH=path, GOCACHE=str(tmp_path / "cache")))
+    environ = environment(PATH=path, GOCACHE=str(tmp_path / "cache"))
+    ended = run(*words, file, cwd=tmp_path, env=environ, seconds=4 * SECONDS)  # Go compiles its library
     assert ended.returncode == 0, ended.stdout.decode() + ended.stderr.decode()

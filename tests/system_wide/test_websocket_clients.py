@@ -69,9 +69,14 @@ def test_the_client_of_java_gets_its_messages_back(daemon):
     assert page.splitlines() == ["text", "fragments", "binary", "there?", "1000"]
 
 
+def connected(url, **more):
+    """A connection of the package `websockets`, with our time limit instead of its own."""
+    return connect(url, open_timeout=SECONDS, close_timeout=SECONDS, ping_interval=None, **more)
+
+
 async def conversation(url, largest=4_000_000, context=None):
     """Exchange messages with an echo service by the package `websockets`; returns the code of the close."""
-    async with connect(url, ssl=context, max_size=None) as socket:
+    async with connected(url, ssl=context, max_size=None) as socket:
         for message in ("Hello ✓", bytes(range(256)), "", os.urandom(largest)):
             await socket.send(message)
             assert await asyncio.wait_for(socket.recv(), SECONDS) == message
@@ -96,7 +101,7 @@ def test_websockets_of_python_gets_its_messages_back_over_tls():
 def test_whoami_names_what_a_client_sent(daemon):
     async def ask():
         origin = Origin(f"http://127.0.0.1:{daemon.inet('whoami', 'ws')[1]}")
-        async with connect(daemon.url("whoami", "ws"), origin=origin, user_agent_header="tester") as socket:
+        async with connected(daemon.url("whoami", "ws"), origin=origin, user_agent_header="tester") as socket:
             return json.loads(await asyncio.wait_for(socket.recv(), SECONDS)), socket.local_address
 
     facts, (host, port) = asyncio.run(ask())

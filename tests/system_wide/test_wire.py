@@ -16,7 +16,7 @@ import pytest
 from tests.chaos import network
 from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6, Lacking, Two, link_local
 from tests.contract.matrix import exactly
-from tests.daemon import ECHOCTL, SECONDS, Daemon, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
 
 pytestmark = pytest.mark.needs_root
 
@@ -101,10 +101,10 @@ def port_of(daemon: Daemon, scheme: str) -> int:
     return daemon.inet("echo", scheme)[1]
 
 
-def send(two: Two, url: str, text: str = "hello", timeout: str = "5") -> tuple[int, str]:
+def send(two: Two, url: str, text: str = "hello", timeout: float = SECONDS) -> tuple[int, str]:
     """Run `echoctl send` in the client's network; its exit code and output."""
     with two.client.inside():
-        done = run(*ECHOCTL, "send", "--timeout", timeout, url, text)
+        done = run(*ECHOCTL, "send", "--timeout", str(timeout), url, text)
     return done.returncode, (done.stdout or done.stderr).decode()
 
 
@@ -143,9 +143,14 @@ def test_interface_restricts_a_listener(two, scheme):
             assert (code, said) == (1, f"echoctl: {url}: connection refused (ECONNREFUSED)\n")
 
 
+def has_read(two: Two, count: int) -> bool:
+    """Whether the daemon reads so many datagrams in time: the kernel counts them when a process takes them."""
+    return eventually(lambda: two.server.figure("Udp", "InDatagrams") >= count)
+
+
 def local(url: str) -> tuple[int, str]:
     """Run `echoctl send` in the daemon's network; its exit code and output."""
-    done = run(*ECHOCTL, "send", "--timeout", "5", url, "hello")
+    done = run(*ECHOCTL, "send", "--timeout", str(SECONDS), url, "hello")
     return done.returncode, (done.stdout or done.stderr).decode()
 
 
@@ -175,7 +180,7 @@ def test_a_group_is_joined_and_replies_leave_from_a_unicast_address(two, host, g
         assert (reply.ttl, reply.df) == (1, False)
         assert not reply.destination.startswith(("239.", "ff"))
         unnamed = daemon.inet("echo", "udp://*")[1]
-        assert send(two, f"udp://{host}:{unnamed}{options}", timeout="0.5")[0] == 1
+        assert send(two, f"udp://{host}:{unnamed}{options}", timeout=0.5)[0] == 1
         daemon.stop()
         counters = daemon.counters()
     assert counters[f"echo {daemon.url('echo', f'udp://{host[:5]}')}"]["datagrams_out"] == 1
@@ -184,7 +189,7 @@ def test_a_group_is_joined_and_replies_leave_from_a_unicast_address(two, host, g
 def test_a_group_of_another_interface_gets_no_reply(two):
     with serving([f"udp://{GROUP4}:0?interface=lo"]) as daemon:
         url = f"udp://{GROUP4}:{port_of(daemon, 'udp')}?interface={LINK}"
-        assert send(two, url, timeout="0.5")[0] == 1
+        assert send(two, url, timeout=0.5)[0] == 1
         daemon.stop()
         assert daemon.counters()[f"echo {daemon.url('echo', 'udp')}"].get("datagrams_in", 0) == 0
 
@@ -207,7 +212,8 @@ def test_a_group_waits_for_its_interface(two):
 def test_a_host_that_is_not_allowed_gets_no_reply_from_a_group(two):
     with Daemon(f'[services.echo]\nlisten = ["udp://{GROUP4}:0?interface={LINK}"]\nallow = ["192.0.2.1"]\n') as daemon:
         url = daemon.url("echo", "udp") + f"?interface={LINK}"
-        assert send(two, url, timeout="0.5")[0] == 1
+        assert send(two, url, timeout=0.5)[0] == 1
+        assert has_read(two, 1)
         daemon.stop()
         assert daemon.counters()[f"echo {daemon.url('echo', 'udp')}"]["refused:denied"] == 1
 
@@ -229,7 +235,8 @@ def test_the_flag_df_of_replies(two, df, flag):
         assert send(two, url) == (0, "hello")
         [small] = capture.packets(socket.IPPROTO_UDP, SERVER4)
         assert small.df is flag
-        code, said = send(two, f"{url}?df=dont", "x" * 3000, timeout="1")
+        code, said = send(two, f"{url}?df=dont", "x" * 3000, timeout=1 if df == "do" else SECONDS)
+        assert has_read(two, 2)
         packets = capture.packets(socket.IPPROTO_UDP, SERVER4)
         daemon.stop()
         refused = daemon.counters()[f"echo {daemon.url('echo', 'udp')}"].get("refused:send", 0)

@@ -18,7 +18,7 @@ from echod.tls.certificates import self_signed
 from tests.contract.matrix import exactly, rest
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually, run
 from tests.system.test_workers import FLOWS, children
-from tests.system_wide.test_privileges import assert_nobody, theirs
+from tests.system_wide.test_privileges import HOST, assert_nobody, theirs
 from tests.tls import TlsSocket
 
 pytestmark = [
@@ -32,12 +32,12 @@ workers = 2
 [admin]
 listen = ["unix://{dir}/admin.sock?mode=0666"]
 [services.echo]
-listen = ["tcp://127.77.0.1:7", "udp://127.77.0.1:7"]
+listen = ["tcp://HOST:7", "udp://HOST:7"]
 [services.safe]
 kind = "echo"
 listen = ["tls://127.0.0.1:0"]
 tls = { certificate = "cert.pem" }
-"""
+""".replace("HOST", HOST)
 
 
 def visible() -> list[str]:
@@ -74,7 +74,7 @@ def is_replaced(daemon: Daemon, pid: int) -> bool:
 def echoed(kind: socket.SocketKind, message: bytes) -> bytes:
     with socket.socket(socket.AF_INET, kind) as client:
         client.settimeout(SECONDS)
-        client.connect(("127.77.0.1", 7))
+        client.connect((HOST, 7))
         client.sendall(message)
         return exactly(client, len(message)) if kind == socket.SOCK_STREAM else client.recv(100)
 
@@ -159,7 +159,10 @@ def test_process_one_with_workers_reaps_orphans_and_obeys_signals() -> None:
 
 
 def _is_worker(pid: int) -> bool:
-    return b"echod.workers.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        return b"echod.workers.worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:  # it has ended since its parent was asked for its children
+        return False
 
 
 def test_a_python_that_the_later_user_cannot_execute_is_refused_before_anything_is_bound(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from echod.tls.wrong_certificates import MAKERS
 from tests.daemon import TOP
 from tests.system_wide.certificate_errors import ACCEPTED, reports
 
-pytestmark = pytest.mark.needs_tools
+pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(900)]  # it compiles clients, and runs each ten times
 
 PAGE = (TOP / "docs" / "CERTIFICATES.md").read_text("utf-8")
 REASONS = {
