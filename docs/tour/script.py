@@ -21,6 +21,7 @@ key = "pki/server-key.pem"
 listen = ["udp://127.0.0.1:10011"]
 
 [services.chat]
+history = 1  # anna may come later than the line
 listen = ["tcp://127.0.0.1:10012"]
 """
 
@@ -90,7 +91,7 @@ STEPS: Final = (
     Step(
         "A chat: ben joins in the background, anna types.",
         (
-            Command("(sleep 2; echo hello, anna; sleep 2) | echoctl chat --nick ben tcp://127.0.0.1:10012 > ben &"),
+            Command("(sleep 2; echo hello, anna; sleep 20) | echoctl chat --nick ben tcp://127.0.0.1:10012 > ben &"),
             Command(
                 "echoctl chat --nick anna tcp://127.0.0.1:10012",
                 typed=(Typed("hello, anna", "hello, ben"), Typed("ben has left", "\x04")),
