@@ -6,13 +6,14 @@ from pathlib import Path
 
 from tests.daemon import eventually, run
 
+ENOUGH = 600  # seconds for a command of apt
 CONFIGURATION = "/etc/echod/echod.toml"
 
 
 def install(box, path):
     """Install or upgrade as `apt install ./echod.deb` does; returns the output."""
     shutil.copy(path, box.path("/var/tmp/echod.deb"))
-    return box.said("apt-get", "install", "--yes", "--quiet", "/var/tmp/echod.deb", seconds=120)
+    return box.said("apt-get", "install", "--yes", "--quiet", "/var/tmp/echod.deb", seconds=ENOUGH)
 
 
 def asked(box, place, question=b"hello"):
@@ -23,7 +24,12 @@ def asked(box, place, question=b"hello"):
 
 def new_main(box, unit, pid):
     """Wait until a unit runs as a new process."""
-    assert eventually(lambda: box.show(unit, "ActiveState") == "active" and box.show(unit, "MainPID") != pid)
+
+    def is_new():
+        state, now = box.show(unit, "ActiveState", "MainPID").split()
+        return state == "active" and now != pid
+
+    assert eventually(is_new)
 
 
 def restart(box, unit):

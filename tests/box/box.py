@@ -132,11 +132,14 @@ class Box:
         return ended.stdout.rstrip("\n")
 
     def show(self, unit: str, *names: str) -> str:
-        """Properties of a unit from `systemctl show`, separated by spaces."""
-        return " ".join(self.said("systemctl", "show", unit, "--property", name, "--value") for name in names)
+        """Properties of a unit at one moment, in this order, from `systemctl show`, separated by spaces."""
+        said = self.said("systemctl", "show", unit, f"--property={','.join(names)}")
+        values = dict(line.split("=", 1) for line in said.splitlines())
+        return " ".join(values[name] for name in names)
 
     def journal(self, unit: str) -> str:
-        """All log lines of a unit."""
+        """All log lines of a unit so far."""
+        self.said("journalctl", "--sync")  # the journal reads what was written before
         return self.said("journalctl", "--unit", unit, "--output", "cat", "--no-pager")
 
     @contextmanager
@@ -218,7 +221,7 @@ class Box:
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 start_new_session=True,
             )
-        assert eventually(self._booted), f"it did not boot:\n{self.console()}"
+        assert eventually(self._booted, 3 * SECONDS), f"it did not boot:\n{self.console()}"
 
     def _booted(self) -> bool:
         assert self._nspawn.poll() is None, f"it did not boot:\n{self.console()}"

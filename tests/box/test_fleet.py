@@ -20,7 +20,7 @@ from tests.chaos.network import LINK, Network
 from tests.daemon import TOP, run
 from tests.system_wide.others import tool
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools, pytest.mark.timeout(2400)]
 
 NAMES: Final = ("one", "two", "three")
 EXAMPLE: Final = TOP / "examples/ansible"

@@ -7,7 +7,7 @@ import pytest
 from tests.box.administration import install
 from tests.box.load import tcp
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools, pytest.mark.timeout(2400)]
 
 OTHER = """[Service]
 ExecStart=/usr/bin/python3 -c 'import socket, time; one = socket.create_server(("127.0.0.1", 7)); time.sleep(1000)'
