@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import socket
 import subprocess
 import threading
@@ -37,6 +38,7 @@ class Visits:
             reserved = f"{ECHO[1]},{WHOAMI[1]},{READY}"  # a client must not get the port of a server that restarts
             Path("/proc/sys/net/ipv4/ip_local_reserved_ports").write_text(reserved)
         self._pause = pause
+        self._turns = [0] * VISITORS
         self.results: Counter[str] = Counter()
         self._network = network
         self._lock = threading.Lock()
@@ -54,19 +56,19 @@ class Visits:
             thread.join(SECONDS)
 
     def wait_for(self, more: int) -> None:
-        """Wait until there were so many more visits."""
-        goal = self.results.total() + more
-        assert eventually(lambda: self.results.total() >= goal, 300)
+        """Wait until there were so many more visits, and each client has ended the one that it was at."""
+        goal, turns = self.results.total() + more, list(self._turns)
+        assert eventually(lambda: self.results.total() >= goal and all(map(operator.gt, self._turns, turns)), 300)
 
     def _run(self, number: int) -> None:
-        turn = 0
         with self._network.inside():
             while not self._stopped.wait(self._pause):
-                turn += 1
+                turn = self._turns[number] + 1
                 host = f"198.51.100.{1 + (number * 31 + turn) % 250}"
                 result = visit(host)
                 with self._lock:
                     self.results[result] += 1
+                    self._turns[number] = turn
 
 
 def visit(host: str) -> str:
@@ -108,6 +110,7 @@ def haproxy(network: Network, folder: Path, *, served: bool = True) -> Iterator[
     """HAProxy with haproxy.cfg; yields its administration socket."""
     admin = folder / "admin.sock"
     text = (EXAMPLES / "haproxy.cfg").read_text("utf-8").replace("/run/haproxy/admin.sock", str(admin))
+    text = text.replace("timeout check 1s", f"timeout check {SECONDS:.0f}s")  # a server may be stopped for seconds
     (folder / "haproxy.cfg").write_text(text, "utf-8")
     with balancer(network, tool("haproxy"), "-f", folder / "haproxy.cfg", served=served):
         yield admin

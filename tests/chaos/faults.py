@@ -90,6 +90,13 @@ def connections(pid: int, place: tuple[str, int]) -> int:
     return len(peers(pid, place))
 
 
+def unread(pid: int, place: tuple[str, int]) -> int:
+    """Bytes of memory of the datagrams that an IPv4 socket of a process has not read (proc(5), net/udp)."""
+    local = f"{int.from_bytes(socket.inet_aton(place[0]), 'little'):08X}:{place[1]:04X}"
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()]
+    return sum(int(line[4].partition(":")[2], 16) for line in lines if line[1] == local)
+
+
 def highest_descriptor(pid: int) -> int:
     """The highest number among them."""
     return max(map(int, os.listdir(f"/proc/{pid}/fd")))

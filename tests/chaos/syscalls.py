@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from tests.chaos.faults import Injected
+from tests.chaos.faults import Injected, unread
 from tests.chaos.lab import Lab, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import SECONDS, eventually, is_waiting
@@ -137,14 +137,21 @@ def endure(server: Server, trouble: Trouble) -> Result:
         for kind in _kinds(server):
             came = datagrams(server.udp[kind], DATAGRAMS)
             right, wrong = right + came[0], wrong + came[1]
-        eventually(lambda: is_waiting(server.pid))  # it has read everything
+        if trouble is not STANDING:
+            eventually(lambda: _has_read_all(server))
         time.sleep(0.2)
-        lines, cpu = injected.so_far(), server.cpu()
+        began, lines, cpu = time.monotonic(), injected.so_far(), server.cpu()
         time.sleep(QUIET)
-        quiet, cpu = injected.so_far() - lines, (server.cpu() - cpu) / QUIET
+        quiet, cpu = injected.so_far() - lines, server.cpu() - cpu
+        share = QUIET / (time.monotonic() - began)  # a process that is stopped sleeps longer
+        quiet, cpu = round(quiet * share), cpu / QUIET * share
     back = all(stream(server.tcp[kind], kind == "upper", 12) is Fate.WHOLE for kind in _kinds(server))
     back = back and all(datagrams(server.udp[kind], 5, SECONDS) == (5, 0) for kind in _kinds(server))
     return Result(fates, injected.injected, right, wrong, quiet, cpu, back)
+
+
+def _has_read_all(server: Server) -> bool:
+    return not any(unread(server.pid, server.udp[kind]) for kind in _kinds(server)) and is_waiting(server.pid)
 
 
 def _kinds(server: Server) -> list[str]:

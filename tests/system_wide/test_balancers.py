@@ -16,7 +16,7 @@ import pytest
 
 from tests.balanced import BALANCER, ECHO, EXAMPLES, READY, SERVERS, VISITORS, WHOAMI, Visits, balancer, haproxy
 from tests.chaos.network import CLIENT4, LINK, SERVER4, Network, joined
-from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, run
 from tests.system_wide.others import file, said, tool
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools]
@@ -252,7 +252,7 @@ def test_echoctl_gets_past_an_address_that_refuses(scheme: str, tmp_path: Path) 
     hosts.write_text("127.0.0.2 servers.example\n127.0.0.3 servers.example\n")
     mounted = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts)
     for ready in ("127.0.0.2", "127.0.0.3"):
-        with Daemon(f'[services.whoami]\nlisten = ["{scheme}://{ready}:0"]\n') as daemon:
+        with Daemon(f'[services.whoami]\nlisten = ["{scheme}://{ready}:{free_port()}"]\n') as daemon:
             _host, port = daemon.inet("whoami", scheme)
             done = run(*mounted, *ECHOCTL, "send", f"{scheme}://servers.example:{port}", "x")
         assert done.returncode == 0, done
