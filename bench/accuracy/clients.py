@@ -60,6 +60,10 @@ class Echoctl:
 
     name = "echoctl ping"
 
+    def __init__(self, wait: float = 2) -> None:
+        """`wait` are the seconds after which a probe without a reply is lost."""
+        self._wait = wait
+
     def missing(self) -> str:
         return ""
 
@@ -69,7 +73,7 @@ class Echoctl:
             yield daemon.inet("reflector", "udp")[1]
 
     def run(self, port: int, count: int, interval: float) -> Found:
-        command = [sys.executable, "-m", "echod.client.main", "ping", "--json-lines", "-W", "2s"]
+        command = [sys.executable, "-m", "echod.client.main", "ping", "--json-lines", "-W", f"{self._wait}s"]
         words = ["-c", str(count), "-i", f"{interval:.6f}", f"udp://127.0.0.1:{port}"]
         ended = subprocess.run([*command, *words], capture_output=True, check=False, timeout=SECONDS)
         *probes, figures = map(json.loads, ended.stdout.splitlines())

@@ -97,7 +97,7 @@ def test_the_image_serves_read_only_as_a_user_without_privileges(image: Image) -
         [*words, image.files, variables, VISIT],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SECONDS,
         env=environment(),
         check=False,
     )

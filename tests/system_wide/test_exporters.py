@@ -7,6 +7,7 @@ import pwd
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ listen = ["udp://127.0.0.1:0"]
 [services.echo]
 listen = ["tcp://127.0.0.1:0"]
 """
+STEP = 30  # seconds of a row of data; it is unknown if two measurements are twice as far apart
 SMOKEPING = """
 *** General ***
 owner = owner
@@ -45,7 +47,7 @@ to = root@localhost
 from = root@localhost
 
 *** Database ***
-step = 2
+step = {step}
 pings = 3
 AVERAGE 0.5 1 1000
 
@@ -64,13 +66,14 @@ height = 200
 *** Probes ***
 + Echoctl
 binary = {echoctl}
+timeout = 30
 
 *** Targets ***
 probe = Echoctl
 menu = Top
 title = Top
 interval = 0.01
-wait = 5
+wait = 20
 + Path
 menu = path
 title = path
@@ -96,7 +99,7 @@ url = udp://%host%:9
 """
 FETCH = """
 use RRDs;
-my ($start, $step, $names, $rows) = RRDs::fetch($ARGV[0], "AVERAGE", "-s", "-60");
+my ($start, $step, $names, $rows) = RRDs::fetch($ARGV[0], "AVERAGE", "-s", "-300");
 for (@$rows) { print "$_->[1] ", $_->[2] // "none", "\\n" if defined $_->[1] }
 """
 NAGIOS = """
@@ -174,6 +177,7 @@ def test_smokeping_measures_and_draws(daemon, tmp_path):
     (probes / "Echoctl.pm").write_bytes((MONITORING / "Echoctl.pm").read_bytes())
     ports = {name: str(daemon.inet(name, scheme)[1]) for name, scheme in (("reflector", "udp"), ("echo", "tcp"))}
     text = SMOKEPING.replace("{dir}", str(tmp_path)).replace("{echoctl}", str(ECHOCTL))
+    text = text.replace("{step}", str(STEP))
     for name, port in ports.items():
         text = text.replace(f"{{{name}}}", port)
     (tmp_path / "config").write_text(text)
@@ -193,6 +197,9 @@ def test_smokeping_measures_and_draws(daemon, tmp_path):
         return all(measured(target) for target in ("Path", "Server", "Connect", "Closed"))
 
     assert "syntax OK" in smoke("--check")
+    has_measured()
+    begun = time.time() // STEP
+    assert eventually(lambda: time.time() // STEP > begun)
     assert eventually(has_measured, 120)
     for target in ("Path", "Server", "Connect"):
         assert all(float(line.split()[1]) > 0 for line in measured(target)), target
@@ -215,8 +222,10 @@ def test_nagios_reads_the_results_of_checks(daemon, tmp_path):
     }
     user = pwd.getpwuid(os.getuid())
     command = (MONITORING / "nagios.cfg").read_text()
-    assert "/usr/bin/echoctl " in command
-    (tmp_path / "command.cfg").write_text(command.replace("/usr/bin/echoctl ", f"{ECHOCTL} "))
+    for written, used in (("/usr/bin/echoctl ", f"{ECHOCTL} "), ("-W 2s", "-W 20s")):
+        assert written in command
+        command = command.replace(written, used)
+    (tmp_path / "command.cfg").write_text(command)
     (tmp_path / "objects.cfg").write_text(
         OBJECTS + "".join(SERVICE % (name, *arguments) for name, arguments in services.items())
     )

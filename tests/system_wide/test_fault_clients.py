@@ -18,13 +18,15 @@ pytestmark = pytest.mark.needs_tools
 NODE = """
 const WebSocket = require("ws");
 const socket = new WebSocket(process.argv[1]);
+const due = Number(process.argv[2]);
 let pings = 0, pongs = 0;
+const end = () => pings < due ? setTimeout(end, 50) : socket.close();
 socket.on("open", () => { socket.send("hello"); socket.ping("x"); });
 socket.on("ping", () => pings++);
 socket.on("pong", () => pongs++);
 socket.on("message", (message) => {
   console.log("message", message.toString());
-  setTimeout(() => socket.close(), 300);
+  setTimeout(end, 300);
 });
 socket.on("error", (error) => console.log("error", error.message));
 socket.on("close", (code) => console.log("close", code, pings > 64 ? "flood" : "", pongs ? "pong" : "no pong"));
@@ -58,9 +60,9 @@ SEEN_BY_NODE = {
 
 @pytest.fixture(scope="module")
 def daemon():
-    short = '[services.{}.limits]\nhandshake = "1s"\n'
+    limits = dict.fromkeys(get_args(TlsFault), "") | {"stall": '[services.stall.limits]\nhandshake = "1s"\n'}
     small = '[services.{}.limits]\nmessage = "64KiB"\n'
-    tls = [service(word, "ack", "tls://127.0.0.1:0", "tls", word, short.format(word)) for word in get_args(TlsFault)]
+    tls = [service(word, "ack", "tls://127.0.0.1:0", "tls", word, more) for word, more in limits.items()]
     websocket = [
         service(f"ws-{word}", "echo", f"ws://127.0.0.1:0/{word}", "websocket", word, small.format(f"ws-{word}"))
         for word in get_args(WebSocketFault)
@@ -89,7 +91,8 @@ def test_clients_of_tls_see_the_fault(daemon, word):
 @pytest.mark.parametrize("word", get_args(WebSocketFault))
 def test_ws_of_node_sees_the_fault(daemon, word):
     path = environment(NODE_PATH=str(installed("ws", "8.23.0").parent))
-    process = run(tool("node"), "-e", NODE, daemon.url(f"ws-{word}", "ws"), env=path)
+    pings = "65" if word == "ping-flood" else "0"
+    process = run(tool("node"), "-e", NODE, daemon.url(f"ws-{word}", "ws"), pings, env=path)
     assert re.search(SEEN_BY_NODE[word], process.stdout.decode(), re.MULTILINE), process
 
 
@@ -110,5 +113,5 @@ def test_nc_names_its_faults_in_the_first_line(daemon):
 
 def test_node_names_its_faults_in_the_query(daemon):
     path = environment(NODE_PATH=str(installed("ws", "8.23.0").parent))
-    process = run(tool("node"), "-e", NODE, daemon.url("bin", "ws") + "?websocket=masked", env=path)
+    process = run(tool("node"), "-e", NODE, daemon.url("bin", "ws") + "?websocket=masked", "0", env=path)
     assert b"MASK must be clear" in process.stdout

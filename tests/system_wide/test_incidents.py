@@ -97,7 +97,7 @@ def test_a_full_disk(tmp_path):
             subprocess.Popen([*ECHOD, "--config", str(file)], stderr=log, env=environment(), cwd=tmp_path)
         )
         stack.callback(process.kill)
-        assert eventually((tmp_path / "admin.sock").exists)
+        assert eventually(lambda: b" ready: " in (small / "echod.log").read_bytes())
         (small / "core").write_bytes(bytes(250_000)[: os.statvfs(small).f_bavail * os.statvfs(small).f_frsize])
 
         def lost() -> bool:

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from tests.daemon import SECONDS
 from tests.system_wide.others import ended, exchange, said, tool
 
 pytestmark = pytest.mark.needs_tools
@@ -37,7 +38,7 @@ def words(place):
 @pytest.mark.parametrize("size", [0, 1, MANY])
 def test_everything_comes_back_after_the_half_close(daemon, client, size):
     asked = random.Random(862).randbytes(size)
-    process = ended(*HALF_CLOSING[client](words(daemon.place("echo", "tcp"))), given=asked, seconds=60)
+    process = ended(*HALF_CLOSING[client](words(daemon.place("echo", "tcp"))), given=asked, seconds=4 * SECONDS)
     assert process.returncode == 0, process.stderr
     assert hashlib.sha256(process.stdout).hexdigest() == hashlib.sha256(asked).hexdigest()
 

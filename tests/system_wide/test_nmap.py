@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.daemon import SECONDS
 from tests.system_wide.others import said, tool
 from tests.system_wide.superservers import ADDRESSES
 
@@ -17,7 +18,7 @@ FOUND = re.compile(r"^\d+/(?:tcp|udp) +(\S+) +(\S+)(?: +(\S.*))?$", re.MULTILINE
 
 def scanned(*words):
     """State, service and version of each port, and nmap's whole output."""
-    page = said(tool("nmap"), "-n", "-Pn", "-sV", *words, seconds=90)
+    page = said(tool("nmap"), "-n", "-Pn", "-sV", *words, seconds=4 * SECONDS)
     return FOUND.findall(page), page
 
 
