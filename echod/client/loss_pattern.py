@@ -29,11 +29,13 @@ class LossPattern:
         self._run = 0
         self._first = 0
         self._since = 0.0
+        self._last = 0.0
 
     def lost(self, number: int, sent_at: float) -> None:
         """A probe is lost."""
         if not self._run:
             self._first, self._since = number, sent_at
+        self._last = sent_at
         self._run += 1
         self.longest = max(self.longest, self._run)
 
@@ -52,11 +54,13 @@ class LossPattern:
         return Outage(self._first, run, seconds)
 
     def finish(self) -> None:
-        """The end: a burst that still lasts is counted; how long it lasts is not known."""
+        """The end: a burst that still lasts is counted, and an outage until its last probe."""
         if self._run:
             length = min(self._run, _BURSTS)
             self.bursts[length] = self.bursts.get(length, 0) + 1
-            self.outages += self._run >= OUTAGE
+            if self._run >= OUTAGE:
+                self.outages += 1
+                self.outage_seconds += max(0.0, self._last - self._since)
             self._run = 0
 
 

@@ -1,6 +1,7 @@
 """The result of a ping as that of a monitoring plugin: one line, and an exit code. Pure.
 
 The format is that of the Monitoring Plugins Development Guidelines: a status, a text, and performance data after a |.
+Numbers of performance data consist of digits, a sign and a point: exponents are not permitted.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any, Final
+
+from echod.config.units import number_text
 
 STATES: Final = ("OK", "WARNING", "CRITICAL", "UNKNOWN")  #: by exit code
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
@@ -38,7 +41,7 @@ def line(
 ) -> str:
     """The line of a plugin."""
     time = "no reply" if found["avg_ms"] is None else f"{found['avg_ms']:.3f} ms"
-    percent = f"{found['lost_percent']:g}%"
+    percent = f"{number_text(found['lost_percent'])}%"
     text = f"PING {STATES[code]} - {error or f'{label}: {time}, {percent} lost'}".replace("|", "/")
     seconds = "U" if found["avg_ms"] is None else f"{found['avg_ms'] / 1000:.6f}s"
     limits = [_limits(warn, critical, part) for part in (0, 1)]
@@ -47,5 +50,5 @@ def line(
 
 def _limits(warn: Threshold | None, critical: Threshold | None, part: int) -> str:
     return ";".join(
-        "" if limit is None or limit[part] == math.inf else f"{limit[part]:g}" for limit in (warn, critical)
+        "" if limit is None or limit[part] == math.inf else number_text(limit[part], 9) for limit in (warn, critical)
     )

@@ -9,6 +9,7 @@ from echod.client.dscp_marks import dscp_line
 from echod.client.loss_pattern import LossPattern, confidence
 from echod.client.stamp_session import StampSession
 from echod.client.statistics import Times
+from echod.escaping import counted
 from echod.measurement.clock_quality import ClockQuality
 
 PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -99,7 +100,8 @@ def more_lines(found: Mapping[str, Any], *, verbose: bool) -> list[str]:
         lines.append(f"p50/p90/p95/p99/p99.9 = {values} ms")
     if found["lost"] and (verbose or found["lost"] + found["received"] >= ENOUGH):
         low, high = found["lost_interval_percent"]
-        outages = f", {found['outages']} outages of {found['outage_ms'] / 1000:.3f} s" if found["outages"] else ""
+        outages = counted(found["outages"], "outage", "outages")
+        outages = f", {outages} of {found['outage_ms'] / 1000:.3f} s" if found["outages"] else ""
         lines.append(f"loss {low:.2f}–{high:.2f}% (95% confidence), longest burst {found['longest_burst']}{outages}")
     for name in ("forward", "backward"):
         if found[name] is not None:

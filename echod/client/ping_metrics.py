@@ -155,7 +155,7 @@ class PingCollector(Collector):
             "echoctl_ping_direction_lost_probes", "Lost probes of this run.", labels=(*TARGET, "direction")
         )
         offset = GaugeMetricFamily("echoctl_ping_clock_offset_seconds", "The reflector's clock − ours.", labels=TARGET)
-        doubt = GaugeMetricFamily("echoctl_ping_clock_uncertainty_seconds", "Of the offset.", labels=TARGET)
+        doubt = GaugeMetricFamily("echoctl_ping_clock_uncertainty_seconds", "Uncertainty of the offset.", labels=TARGET)
         for one, figures in pairs:
             for name in ("forward", "backward"):
                 if figures[name] is not None and figures[name]["lost"] is not None:

@@ -160,13 +160,17 @@ def address_option(name: str) -> Callable[[str], str | int | bool]:
 
 def threshold(text: str) -> tuple[float, float]:
     """Seconds and a loss in percent from `100ms,20%`; only one of them leaves the other unlimited."""
-    seconds, percent = math.inf, 100.0
-    for part in text.split(","):
-        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?%", part) and float(part[:-1]) <= 100:
-            percent = float(part[:-1])
-        else:
-            seconds = _seconds(part)
-    return seconds, percent
+    times = [_seconds(part) for part in text.split(",") if not part.endswith("%")]
+    losses = [_loss(part) for part in text.split(",") if part.endswith("%")]
+    if max(len(times), len(losses)) > 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} must be a time, a loss or both, such as 100ms,20%")
+    return (*times, math.inf)[0], (*losses, 100.0)[0]
+
+
+def _loss(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?%", text) or float(text[:-1]) > 100:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a loss; expected one from 0% to 100%, such as 20%")
+    return float(text[:-1])
 
 
 def size_range(text: str) -> tuple[int, ...]:

@@ -129,11 +129,12 @@ def rate_text(value: Rate | Auto) -> str:
     """The text that `rate` parses as this value, including its burst."""
     if value == "auto":
         return value
-    return "0" if value.unlimited else f"{_plain(value.per_second)}/{_plain(value.burst)}"
+    return "0" if value.unlimited else f"{number_text(value.per_second)}/{number_text(value.burst)}"
 
 
-def _plain(number: float) -> str:
-    return f"{number:.6f}".rstrip("0").rstrip(".")
+def number_text(number: float, decimals: int = 6) -> str:
+    """A number with at most so many decimals, never with an exponent: `1000000`, `0.00005`."""
+    return f"{number:.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def network(text: str) -> Network:

@@ -144,7 +144,7 @@ def test_an_outage_is_measured_and_continued_through(daemon):
         lines = ping("-c", "15", "-i", "50ms", "-W", "3s", "-v", url).splitlines()
     assert sum(" lost: no reply within 3s" in line for line in lines) == 7
     assert [line for line in lines if re.fullmatch(r"replies again after \d+\.\d{3} s: 7 probes lost from seq=6", line)]
-    assert any("longest burst 7, 1 outages of " in line for line in lines)
+    assert any("longest burst 7, 1 outage of " in line for line in lines)
 
 
 def test_authenticated_packets_need_the_key(daemon, tmp_path):

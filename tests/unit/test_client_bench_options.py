@@ -7,6 +7,7 @@ import pytest
 
 from echod.client.bench_options import OPEN_DEPTH
 from echod.client.command_definitions import parser
+from echod.client.commands.bench import _described
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -34,6 +35,11 @@ def test_a_rate_allows_many_messages_in_flight_within_the_bound_of_memory() -> N
     assert parsed("-r", "5", "--connect", "tcp://127.0.0.1:7").depth == 1
     large = parsed("-r", "5", "-c", "8", "-s", "16MiB", "tcp://127.0.0.1:7")
     assert large.depth == 8
+
+
+def test_large_numbers_of_the_load_have_no_exponent() -> None:
+    load = parsed("-r", "1000000", "-t", "14d", "tcp://127.0.0.1:7")
+    assert _described(load) == "1 connection, 64 bytes, 1000000 messages/s, at most 256 in flight on each, 1209600 s"
 
 
 @pytest.mark.parametrize(

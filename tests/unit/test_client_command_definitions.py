@@ -346,6 +346,21 @@ def test_a_threshold_has_a_time_and_a_loss(text, limits):
 
 
 @pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("100ms,200%", '"200%" is not a loss; expected one from 0% to 100%, such as 20%'),
+        ("100ms,200ms", '"100ms,200ms" must be a time, a loss or both, such as 100ms,20%'),
+        ("1%,2%", '"1%,2%" must be a time, a loss or both, such as 100ms,20%'),
+    ],
+    ids=range(3),
+)
+def test_a_wrong_threshold_is_named_with_what_was_expected(text, error, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(["ping", "--warn", text, "udp://127.0.0.1:7"])
+    assert capsys.readouterr().err == f"echoctl ping: --warn: {error}; see echoctl ping --help\n"
+
+
+@pytest.mark.parametrize(
     ("warn", "critical", "wrong"),
     [("2s,5%", "1s,5%", "time"), ("1s,9%", "1s,5%", "loss"), ("5%", "1s,5%", ""), ("1s", "1s,5%", "")],
     ids=range(4),

@@ -431,6 +431,10 @@ def test_a_refused_rate_is_shown_and_doubled(tmp_path):
     one = only(tmp_path, text, status=status(services=[listener({}, "udp://*:7007")]), later=many)
     assert "services.echo.limits.rate above 200/400" in one.needed
     assert """'rate = "400/800"'""" in one.command
+    fast = text + '[services.echo.limits]\nrate = "1000000/2000000"\n'
+    one = only(tmp_path, fast, status=status(services=[listener({}, "udp://*:7007")]), later=many)
+    assert "services.echo.limits.rate above 1000000/2000000" in one.needed
+    assert """'rate = "2000000/4000000"'""" in one.command
 
 
 def certified(folder: Path, days: int, *, signed: bool = True) -> str:

@@ -29,9 +29,11 @@ def test_three_lost_probes_are_an_outage_from_the_first_one_to_the_next_reply():
     assert (pattern.outages, pattern.outage_seconds) == (2, 8.0)
 
 
-def test_an_outage_at_the_end_has_no_known_length():
+def test_an_outage_at_the_end_lasts_at_least_until_its_last_probe():
     pattern, outages = after("..xxxx")
-    assert (pattern.outages, pattern.outage_seconds, pattern.bursts, outages) == (1, 0.0, {4: 1}, [])
+    assert (pattern.outages, pattern.outage_seconds, pattern.bursts, outages) == (1, 3.0, {4: 1}, [])
+    pattern, outages = after("xxx.xx")
+    assert (pattern.outages, pattern.outage_seconds, outages) == (1, 3.0, [Outage(1, 3, 3.0)])
 
 
 @settings(max_examples=100, deadline=None)

@@ -34,6 +34,10 @@ def test_the_line_has_performance_data():
     assert line("udp://h:7", FOUND, WARNING, (0.05, 5), (0.5, math.inf), None) == (
         "PING WARNING - udp://h:7: 50.000 ms, 10% lost | rta=0.050000s;0.05;0.5;0 pl=10%;5;;0;100"
     )
+    small = FOUND | {"avg_ms": 0.02, "lost_percent": 0.00005}
+    assert line("udp://h:7", small, OK, (0.00005, 0.0001), (20_000_000, 5), None) == (
+        "PING OK - udp://h:7: 0.020 ms, 0.00005% lost | rta=0.000020s;0.00005;20000000;0 pl=0.00005%;0.0001;5;0;100"
+    )
     assert line("udp://h:7", NOTHING, CRITICAL, None, None, "a | b") == (
         "PING CRITICAL - a / b | rta=U;;;0 pl=100%;;;0;100"
     )

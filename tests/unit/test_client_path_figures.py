@@ -61,7 +61,7 @@ def test_a_loss_has_its_interval_its_bursts_and_its_outages():
         pattern.lost(number, number)
     pattern.received(5.0)
     said = more_lines(found(sent=104, received=100, lost=4, pattern=pattern), verbose=False)
-    assert said[1] == "loss 1.51–9.47% (95% confidence), longest burst 4, 1 outages of 4.000 s"
+    assert said[1] == "loss 1.51–9.47% (95% confidence), longest burst 4, 1 outage of 4.000 s"
     assert not [line for line in more_lines(found(received=0, lost=4), verbose=False) if "loss" in line]
 
 

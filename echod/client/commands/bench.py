@@ -26,6 +26,7 @@ from echod.client.plots.plot_data import PlotData
 from echod.client.plots.plot_output import PlotOutput, open_plot
 from echod.client.result_files import ResultFile, open_result
 from echod.client.stdout import INTERRUPTED, fail
+from echod.config.units import number_text
 from echod.escaping import counted, escaped, system_error
 from echod.services.echo import Echo
 from echod.services.registry import kinds
@@ -222,13 +223,13 @@ def _described(arguments: argparse.Namespace) -> str:
     if arguments.connect:
         words.append("a connection for each message")
     if arguments.rate is not None:
-        words.append(f"{arguments.rate:g} messages/s")
+        words.append(f"{number_text(arguments.rate)} messages/s")
     if not arguments.connect:
         words.append(f"{'at most ' if arguments.rate is not None else ''}{arguments.depth} in flight on each")
     if arguments.count is not None:
         words.append(counted(arguments.count, "message", "messages"))
     if arguments.time is not None:
-        words.append(f"{arguments.time:g} s")
+        words.append(f"{number_text(arguments.time, 9)} s")
     return ", ".join(words)
 
 

@@ -11,7 +11,9 @@ from echod.client.doctor.drop_in import drop_in
 from echod.client.doctor.machine_facts import Finding, Machine, Severity
 from echod.config.errors import joined
 from echod.config.settings import Configuration, ServiceConfig
+from echod.config.units import rate_text
 from echod.escaping import counted, escaped
+from echod.gate.limits import Rate
 from echod.gate.refusal import Refusal
 from echod.tls.days_left import EXPIRING
 
@@ -142,7 +144,7 @@ def _limit(service: ServiceConfig, address: str, field: str) -> tuple[str, str]:
         number = limits.connections if field == "connections" else limits.per_client
         return str(number), str(2 * number)
     rate = limits.datagrams(loopback) if field == "rate" else limits.new_connections(loopback)
-    return f"{rate.per_second:g}/{rate.burst:g}", f'"{2 * rate.per_second:g}/{2 * rate.burst:g}"'
+    return rate_text(rate), f'"{rate_text(Rate(2 * rate.per_second, 2 * rate.burst))}"'
 
 
 def _raising(configuration: Configuration, name: str, field: str, value: str) -> str:
