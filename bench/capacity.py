@@ -23,6 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bench.option_values import decimal_number, whole_number
 from echod.testing import Daemon
 
 BUSY: Final = 0.6  #: the share of a limit that is planned for: a server that fails leaves its load to the others
@@ -199,10 +200,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--processors", type=int, default=8, help="of each machine (8)")
+    parser.add_argument("--processors", type=whole_number(), default=8, help="processors of each machine (8)")
     parser.add_argument("--check", action="store_true", help="compare with daemons on this machine")
-    parser.add_argument("--rate", type=float, default=1000, help="clients a second of the check (1000)")
-    parser.add_argument("--seconds", type=float, default=5, help="of the check, for each number of daemons (5)")
+    parser.add_argument(
+        "--rate", type=decimal_number(1, 1e6, "rate"), default=1000, help="clients a second of the check (1000)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=decimal_number(0.1, 3600),
+        default=5,
+        help="length of the check, for each number of daemons (5)",
+    )
     options = parser.parse_args(words)
     lines = check(options.rate, options.seconds) if options.check else table(Machine(processors=options.processors))
     for line in lines:

@@ -24,6 +24,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Final
 
+from bench.option_values import decimal_number, whole_number
 from bench.signals import terminated_with_children
 from bench.two_machines import inside, two_machines
 
@@ -197,8 +198,10 @@ def measure(
 def main(words: Sequence[str] | None = None) -> None:
     """Run every measurement."""
     arguments = argparse.ArgumentParser(prog="python -m bench.chat", description="Measure a chat room.")
-    arguments.add_argument("--seconds", type=float, default=10.0, help="length of each run")
-    arguments.add_argument("--workers", type=int, default=1, help="measure the first room with this many workers too")
+    arguments.add_argument("--seconds", type=decimal_number(0.1, 3600), default=10.0, help="length of each run (10)")
+    arguments.add_argument(
+        "--workers", type=whole_number(), default=1, help="measure the first room with this many workers too"
+    )
     arguments.add_argument("--bus", default="", metavar="URL", help="measure the first room over two daemons too")
     arguments.add_argument(
         "--machines", action="store_true", help="measure it over two daemons and Redis in network namespaces too"

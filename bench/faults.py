@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist, mean, median
 from typing import Any, Final
 
+from bench.option_values import whole_number
 from echod.faults.pattern import PARETO
 from echod.testing import Daemon
 
@@ -89,8 +90,10 @@ def bursts_of(lost: Sequence[bool]) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each fault."""
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__.partition("\n")[0])
-    parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument(
+        "--samples", type=whole_number(400), default=SAMPLES, help=f"datagrams of each fault ({SAMPLES:,})"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="the seed of the faults (42)")
     options = parser.parse_args(arguments)
     samples, seed = options.samples, options.seed
     for share in (0.01, 0.3):

@@ -30,6 +30,7 @@ from bench.build import build_load
 from bench.figures import percentile
 from bench.generator import Generator
 from bench.machine import on_core
+from bench.option_values import decimal_number, known_names, whole_number
 from bench.process import HOST, Running, free_ports, start
 from bench.servers import SERVERS, Kit
 from bench.signals import terminated_with_children
@@ -40,6 +41,8 @@ CLOSED: Final = ("tcp-1", "tcp-64", "tcp-16k", "tcp-bulk", "unix-64", "udp-1", "
 DEEP: Final = Workload(
     "tcp-8x32", "TCP echo 64 B × 8, 32 in flight on each", Role.TCP, ("stream", "--connections=8"), 8
 )
+LOADS: Final = (*CLOSED, DEEP.key)
+TABLES: Final = ("1", "2", "3", "12", "13", "23", "123")
 RATES: Final = (1_000, 5_000)  #: messages a second
 STALL: Final = 0.1  #: seconds
 STALL_RATE: Final = 1_000
@@ -171,7 +174,7 @@ def closed_loops(kit: Kit, generator: Generator, cores: machine.Cores, options: 
     print("\n| closed loop | echoctl bench, msg/s | C, msg/s | ratio | p50, µs | C | p99, µs | C | own µs/msg | C |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for workload in (*(one for one in WORKLOADS if one.key in CLOSED), DEEP):
-        if options.only and workload.key not in options.only.split(","):
+        if options.only and workload.key not in options.only:
             continue
         ours, theirs = [], []
         with echod(kit, cores.server, Role.TCP, workload.role) as running:  # TCP shows that it is ready
@@ -256,10 +259,12 @@ def _await(port: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the three tables. Returns 1 if a tool failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.load_tools", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each tool; the table has their medians (5)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each run (1)")
-    parser.add_argument("--only", default="", help="workloads of the first table, separated by commas")
-    parser.add_argument("--tables", default="123", help="which tables (123)")
+    parser.add_argument(
+        "--rounds", type=whole_number(), default=5, help="runs of each tool; the table has their medians (5)"
+    )
+    parser.add_argument("--seconds", type=decimal_number(0.05, 60), default=1.0, help="length of each run (1)")
+    parser.add_argument("--only", type=known_names(LOADS), help="workloads of the first table, separated by commas")
+    parser.add_argument("--tables", choices=TABLES, default="123", help="which of the three tables (123)")
     options = parser.parse_args(arguments)
     cores = machine.choose_cores()
     facts = ", ".join(f"{name} {value}" for name, value in machine.describe().items())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from bench.option_values import decimal_number, known_names, whole_number
 from bench.rounds import Plan
 from bench.servers import SERVERS, Server
 from bench.workloads import IDLE, WORKLOADS, Idle, Workload
@@ -35,36 +36,35 @@ class Asked:
 
 def parse(arguments: Sequence[str] | None) -> Asked:
     """Parse the command line. Raises SystemExit(2) with one line on a usage error."""
+    keys = [server.key for server in SERVERS]
     rows = [*(workload.key for workload in WORKLOADS), *(row.key for row in IDLE)]
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures echod and other servers on this machine, over loopback; takes about 15 minutes.",
-        epilog=f"Workloads: {', '.join(rows)}. Peers: {', '.join(server.key for server in SERVERS)}.",
+        epilog=f"Workloads: {', '.join(rows)}. Peers: {', '.join(keys)}.",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="only workloads with targets, three short rounds, about a minute: a hint")
-    add("--rounds", type=_count, metavar="N", help=f"rounds of each workload ({FULL.rounds})")
-    add("--seconds", type=_seconds, metavar="S", help=f"length of each measurement ({FULL.seconds:g})")
-    add("--only", metavar="WORKLOAD", help="only these workloads, separated by commas")
-    add("--peers", metavar="PEER", help="only these peers, separated by commas, and the subject")
-    add("--idle", type=_count, metavar="N", help=f"connections of the memory rows, at most ({FULL.idle:,})")
+    add("--rounds", type=whole_number(), metavar="N", help=f"rounds of each workload ({FULL.rounds})")
+    add("--seconds", type=decimal_number(0.05, 60), metavar="S", help=f"length of each measurement ({FULL.seconds:g})")
+    add("--only", type=known_names(rows), metavar="WORKLOAD", help="only these workloads, separated by commas")
+    add(
+        "--peers", type=known_names(keys), metavar="PEER", help="only these peers, separated by commas, and the subject"
+    )
+    add("--idle", type=whole_number(), metavar="N", help=f"connections of the memory rows, at most ({FULL.idle:,})")
     add("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     add("--svg", type=Path, metavar="FILE", help="write the bar chart to FILE")
-    add("--subject", metavar="PEER", default="echod", help="the peer that is compared with the others (echod)")
+    add("--subject", choices=keys, metavar="PEER", default="echod", help="the peer that is compared (echod)")
     add("--echod", metavar="COMMAND", help="the command that runs echod (python -m echod)")
     options = parser.parse_args(arguments)
-    peers = _chosen(parser, "--peers", options.peers, [server.key for server in SERVERS])
-    only = _chosen(
-        parser, "--only", options.only, [*(workload.key for workload in WORKLOADS), *(row.key for row in IDLE)]
-    )
-    (subject,) = _chosen(parser, "--subject", options.subject, [server.key for server in SERVERS])
+    peers, only, subject = options.peers, options.only, options.subject
     given = {name: getattr(options, name) for name in ("rounds", "seconds", "idle") if getattr(options, name)}
     quick = options.quick
     return Asked(
         plan=replace(QUICK if quick else FULL, **given),
         quick=quick,
         workloads=tuple(each for each in WORKLOADS if (each.key in only if only else each.quick or not quick)),
-        idle=tuple(row for row in IDLE if row.key in only or not only),
+        idle=tuple(row for row in IDLE if not only or row.key in only),
         servers=tuple(
             each for each in SERVERS if each.key == subject or (each.key in peers if peers else each.quick or not quick)
         ),
@@ -73,24 +73,3 @@ def parse(arguments: Sequence[str] | None) -> Asked:
         json=options.json,
         svg=options.svg,
     )
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range (at least 1)")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.05 <= value <= 60:
-        raise argparse.ArgumentTypeError("0.05 to 60")
-    return value
-
-
-def _chosen(parser: argparse.ArgumentParser, option: str, text: str | None, known: Sequence[str]) -> set[str]:
-    names = {name.strip() for name in (text or "").split(",")} - {""}
-    for name in sorted(names - set(known)):
-        parser.error(f"{option}: {name!r} is unknown; expected one of {', '.join(known)}")
-    return names

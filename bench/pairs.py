@@ -18,12 +18,14 @@ from statistics import median, quantiles
 from bench import machine
 from bench.build import build_load
 from bench.generator import Generator
+from bench.option_values import decimal_number, known_names, whole_number
 from bench.process import Running, start
 from bench.servers import SERVERS, Kit, Server
 from bench.signals import terminated_with_children
 from bench.workloads import WORKLOADS, Role, Workload
 
 HERE = Path(__file__).resolve().parent.parent
+USUAL = ("tcp-64", "connect", "udp-64", "udp-1")  #: the workloads, unless others are chosen
 
 
 @contextmanager
@@ -50,20 +52,34 @@ def _compare(
     return figures
 
 
+def checkout(text: str) -> Path:
+    """The folder of a checkout. Raises ArgumentTypeError if it has no echod, because this one would run instead."""
+    if not (folder := Path(text).resolve()).joinpath("echod", "__main__.py").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the folder of a checkout")
+    return folder
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each workload: both medians, and the median ratio with its quartiles."""
     by_key = {server.key: server for server in SERVERS}
+    rows = [workload.key for workload in WORKLOADS]
     parser = argparse.ArgumentParser(prog="python -m bench.pairs", description=__doc__.partition("\n")[0])
-    parser.add_argument("before", type=Path, metavar="BEFORE", help="the other checkout, or the same")
-    parser.add_argument("--only", default="tcp-64,connect,udp-64,udp-1", help="workloads, separated by commas")
+    parser.add_argument(
+        "before", type=checkout, metavar="BEFORE", help="the folder of the other checkout, or of the same one"
+    )
+    parser.add_argument(
+        "--only", type=known_names(rows), default=USUAL, help=f"workloads, separated by commas ({','.join(USUAL)})"
+    )
     parser.add_argument(
         "--peer", choices=("echod", "echod-python", "echod-off"), default="echod-off", help="the variant (echod-off)"
     )
-    parser.add_argument("--against", metavar="PEER", help="compare this checkout with this peer instead of BEFORE")
-    parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.15, help="length of a slice")
+    parser.add_argument(
+        "--against", choices=by_key, metavar="PEER", help="compare this checkout with this peer instead of BEFORE"
+    )
+    parser.add_argument("--pairs", type=whole_number(2), default=15, help="pairs of slices of each workload (15)")
+    parser.add_argument("--seconds", type=decimal_number(0.05, 60), default=0.15, help="length of a slice (0.15)")
     options = parser.parse_args(arguments)
-    workloads = [each for each in WORKLOADS if each.key in options.only.split(",")]
+    workloads = [each for each in WORKLOADS if each.key in options.only]
     cores = machine.choose_cores()
     machine.raise_nofile()
     # Only the roles that are measured, and TCP to see that it is ready: an earlier checkout may not know all of them.
@@ -75,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after = stack.enter_context(_running(subject, HERE, Path(name), cores.server))
         for workload in workloads:
             one = replace(other, roles=roles if other.together else frozenset({workload.role}))
-            with _running(one, options.before.resolve(), Path(name), cores.server) as before:
+            with _running(one, options.before, Path(name), cores.server) as before:
                 old, new = _compare(generator, workload, before, after, options.pairs, options.seconds)
             ratios = [mine / theirs for mine, theirs in zip(new, old, strict=True)]
             low, _, high = quantiles(ratios, n=4)

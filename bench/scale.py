@@ -23,6 +23,7 @@ from bench.build import build_load
 from bench.curves import Curve, Panel, drawing
 from bench.figures import Slice, percentile
 from bench.generator import Generator, LoadFailed
+from bench.option_values import decimal_number, known_names, whole_number
 from bench.process import NotStarted, start
 from bench.servers import SERVERS, Kit, Place, Server, configured
 from bench.signals import terminated_with_children
@@ -181,14 +182,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables, and draw the curves."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__.partition("\n")[0])
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the curves")
-    parser.add_argument("--peers", default=",".join(PEERS), help=f"servers, separated by commas ({','.join(PEERS)})")
-    parser.add_argument("--most", type=int, default=max(FLOWS), help="most connections and flows")
-    parser.add_argument("--seconds", type=float, default=SLICE, help=f"length of a slice ({SLICE})")
+    parser.add_argument(
+        "--peers", type=known_names(PEERS), default=PEERS, help=f"servers, separated by commas ({','.join(PEERS)})"
+    )
+    parser.add_argument(
+        "--most", type=whole_number(), default=max(FLOWS), help=f"most connections and flows ({max(FLOWS):,})"
+    )
+    parser.add_argument("--seconds", type=decimal_number(0.05, 60), default=SLICE, help=f"length of a slice ({SLICE})")
     options = parser.parse_args(arguments)
     nofile = raise_limit()
     most = {Role.TCP: min(options.most, nofile - SPARE), Role.UDP: options.most}  # a flow needs no descriptor
     cores = machine.choose_cores()
-    asked = [one for one in servers(most[Role.TCP]) if one.key in options.peers.split(",")]
+    asked = [one for one in servers(most[Role.TCP]) if one.key in options.peers]
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         kit = Kit(Path(name), sys.executable, (sys.executable, "-P", "-m", "echod"))
         scale = Scale(Generator(build_load(Path(name)), cores.load), kit, cores.server, options.seconds)

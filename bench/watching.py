@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from bench.machine import choose_cores, on_core
+from bench.option_values import decimal_number, whole_number
 from bench.process import free_ports
 from echod.testing import Daemon
 
@@ -91,9 +92,11 @@ def used(pid: int) -> float:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, and print a line for each round and the median."""
     parser = argparse.ArgumentParser(prog="python -m bench.watching", description=__doc__)
-    parser.add_argument("--pages", type=int, default=100, help="open pages (100)")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds (15)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each half of a round (2)")
+    parser.add_argument("--pages", type=whole_number(), default=100, help="open pages (100)")
+    parser.add_argument("--rounds", type=whole_number(), default=15, help="rounds (15)")
+    parser.add_argument(
+        "--seconds", type=decimal_number(0.1, 60), default=2.0, help="length of each half of a round (2)"
+    )
     options = parser.parse_args(words)
     port = free_ports(1)[0]
     cores = choose_cores()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bench.accuracy.clients import CLIENTS, Client, Found
 from bench.machine import describe
+from bench.option_values import decimal_number, whole_number
 from bench.signals import terminated_with_children
 
 PATHS: Final[Mapping[str, tuple[dict[str, float], dict[str, float]]]] = {
@@ -103,9 +104,9 @@ def _count(number: int | None) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
-    parser.add_argument("--count", type=int, default=400, help="probes on each path (400)")
-    parser.add_argument("--interval", type=float, default=0.01, help="seconds between them (0.01)")
-    parser.add_argument("--seed", type=int, default=1, help="of the path's decisions")
+    parser.add_argument("--count", type=whole_number(10), default=400, help="probes on each path (400)")
+    parser.add_argument("--interval", type=decimal_number(0.0005, 60), default=0.01, help="seconds between them (0.01)")
+    parser.add_argument("--seed", type=int, default=1, help="number that begins the random decisions of the path (1)")
     parser.add_argument("--only", action="append", choices=list(PATHS), help="a path; may be repeated")
     parser.add_argument("--client", action="append", choices=list(CLIENTS), help="a client; may be repeated")
     options = parser.parse_args(words)

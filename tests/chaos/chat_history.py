@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
+from bench.option_values import decimal_number, whole_number
 from tests.chaos.lab import Lab
 from tests.chaos.report import Figure, Scenario
 from tests.daemon import Daemon, eventually
@@ -274,9 +275,14 @@ SCENARIOS: Final = (
 def main(words: Sequence[str] | None = None) -> int:
     """Run, print, and return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.chat_history", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seconds", type=decimal_number(1, 1e6), default=60.0, help="length of the run (60)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="repeat a run (default: random, and printed)",
+    )
+    parser.add_argument("--workers", type=whole_number(2), default=3, help="workers of the daemon (3)")
     options = parser.parse_args(words)
     print(f"seed {options.seed}, {options.seconds:g} s, {options.workers} workers", flush=True)
     room = run(options.seconds, options.seed, lambda name: print(name, end=" ", flush=True), options.workers)

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bench.option_values import decimal_number, whole_number
 from tests.activation import activated
 from tests.daemon import SECONDS, Daemon, eventually, free_port
 from tests.manager import Held, Manager
@@ -367,9 +368,14 @@ def summary(history: History, done: Counter[str]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Run, print, and return 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.history", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seconds", type=decimal_number(1, 1e6), default=600.0, help="length of the run (600)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="repeat a run (default: random, and printed)",
+    )
+    parser.add_argument("--workers", type=whole_number(2), default=2, help="workers of the daemon (2)")
     options = parser.parse_args(words)
     print(f"seed {options.seed}, {options.seconds:g} s, {options.workers} workers", flush=True)
     history, done = run(options.seconds, options.seed, lambda name: print(name, end=" ", flush=True), options.workers)

@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
 
+from bench.option_values import whole_number
 from tests.daemon import SECONDS, Daemon
 
 CONFIG: Final = """
@@ -145,7 +146,7 @@ def bind(pids: Sequence[int], *, fixed: bool) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.worker_cost", description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--pairs", type=whole_number(2), default=15, help="pairs of rounds of each comparison (15)")
     pairs = parser.parse_args(words).pairs
     with ExitStack() as stack:
         single = stack.enter_context(Daemon(CONFIG.format(workers=1)))

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bench.option_values import decimal_number
 from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, Subject, many, play
 from tests.chaos.run import header
 from tests.fuzz import engine, guided, properties, wire
@@ -32,7 +33,9 @@ A_TIME: Final = 30.0  #: seconds of the property tests with their usual examples
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300.0, metavar="N", help="total time (default: 300)")
+    parser.add_argument(
+        "--seconds", type=decimal_number(0, 1e6), default=300.0, metavar="N", help="total time (default: 300)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="repeat these inputs (default: random, and printed)")
     parser.add_argument("--way", choices=SHARES, action="append", help="only this way; repeatable")
     parser.add_argument(

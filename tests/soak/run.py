@@ -17,6 +17,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Final
 
+from bench.option_values import whole_number
 from tests.chaos.lab import Lab, Server
 from tests.chaos.report import BROKEN, ONE_PROCESS, Figure, Scenario, Subject, many, play
 from tests.chaos.run import attempt, header
@@ -50,12 +51,18 @@ PROMISE: Final = "memory grows by at most 1 KiB per 10,000 and 4 MiB in total; n
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=100_000, metavar="N", help="connections (default: 100000)")
-    parser.add_argument("--tls", type=int, default=20_000, metavar="N", help="connections over TLS (default: 20000)")
-    parser.add_argument("--datagrams", type=int, default=1_000_000, metavar="N", help="(default: 1000000)")
+    parser.add_argument(
+        "--cycles", type=whole_number(0), default=100_000, metavar="N", help="connections (default: 100000)"
+    )
+    parser.add_argument(
+        "--tls", type=whole_number(0), default=20_000, metavar="N", help="connections over TLS (default: 20000)"
+    )
+    parser.add_argument(
+        "--datagrams", type=whole_number(0), default=1_000_000, metavar="N", help="datagrams (default: 1000000)"
+    )
     parser.add_argument(
         "--objects",
-        type=int,
+        type=whole_number(0),
         default=5_000,
         metavar="N",
         help="connections after which Python's objects are counted (default: 5000)",
