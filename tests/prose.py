@@ -1,8 +1,8 @@
 """The check of the prose: `python -m tests.prose [FILE…]` prints each phrase that the style page rules out.
 
-It reads Markdown, TOML comments, and the comments and strings of Python files. Code, identifiers and addresses are left
-out, except names in Python code such as `Somebody`. Exit code 1 when a phrase was found; `--count` prints the number
-for each folder instead.
+It reads Markdown, TOML comments, the comments and strings of Python files, and whole lines of shell scripts. Code,
+identifiers and addresses are left out, except names in Python code such as `Somebody`. Exit code 1 when a phrase was
+found; `--count` prints the number for each folder instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 TOP: Final = Path(__file__).parents[1]
-READ: Final = ("*.py", "*.md", "*.toml", "*.cfg", "*.service", "*.socket", "Makefile", "Containerfile")
+READ: Final = (
+    *("*.py", "*.md", "*.toml", "*.cfg", "*.service", "*.socket", "Makefile", "Containerfile"),
+    *(".ci/run", "debian/*", "release/*", "vendor/*", "tests/system_wide/prepare"),
+)
 LEFT_OUT: Final = ("CHANGELOG.md", "tests/prose.py", "tests/unit/test_prose.py", "tests/fuzz/corpus/")
 
 
@@ -80,6 +83,9 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
                 for offset, line in enumerate(token.string.splitlines()):
                     opening = "#: " if token.type == tokenize.COMMENT else '#:"rbf '
                     yield token.start[0] + offset, _without_code(line.strip().lstrip(opening).strip())
+    elif text.startswith("#!") and not path.suffix:  # a shell script, whose messages are quoted
+        for number, line in enumerate(text.splitlines(), 1):
+            yield number, _without_code(line).replace('"', " ").strip("# ")
     else:
         fenced = False
         for number, line in enumerate(text.splitlines(), 1):

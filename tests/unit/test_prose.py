@@ -36,6 +36,15 @@ def test_each_rule_finds_its_phrase(sentence, phrase, name, tmp_path):
     assert (name, 1, phrase) in [each[:3] for each in found]
 
 
+def test_the_messages_of_scripts_are_prose(tmp_path):
+    (tmp_path / "build").write_text('#!/bin/sh\n[ -d x ] || { echo "build: there is no folder x" >&2; exit 1; }\n')
+    assert [each[:3] for each in prose.found_in(tmp_path / "build", "build")] == [
+        ("build", 2, "is no f"),
+        ("build", 2, "there is no"),
+    ]
+    assert {"vendor/build", "release/build", "tests/system_wide/prepare"} <= set(prose.tracked())
+
+
 def test_every_rule_has_an_example():
     assert all(any(rule.pattern.search(sentence) for sentence, _ in FINDS) for rule in prose.RULES)
 

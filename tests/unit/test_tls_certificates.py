@@ -64,7 +64,7 @@ def marked(pem):
 
 
 def misnamed(made):
-    """The certificate with an issuer that is not UTF-8, although it says so."""
+    """The certificate with an issuer that is tagged as UTF-8, and is not."""
     name = authority().certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value.encode()
     return changed(made, name, b"\xff" + name[1:])
 
