@@ -65,6 +65,13 @@ class ControlChannel(Protocol):
         text = json.dumps([name, fields], default=str).encode()
         transport.write(HEADER.pack(len(text), len(data), len(descriptors)) + text + data)
 
+    def send_now(self, name: str) -> None:
+        """Send a message before this process blocks, and not in the next turn of its reactor."""
+        self.send(name)
+        transport: Any = self.transport
+        if self._open and transport is not None:
+            transport.doWrite()
+
     def close(self) -> None:
         """Close the channel when everything is sent."""
         transport: Any = self.transport

@@ -47,6 +47,7 @@ class Worker:
         self.ready = False  #: it has imported everything, and waits for an assignment
         self.serving = False
         self.prepared = True  #: the daemon does not reload, or this process has built its part
+        self._builds = False  # it has begun to build its part: it sends nothing until it has ended
         self.column = 0  #: of the shared memory; 0: it has none yet
         self.bus: socket.socket | None = None  #: its end of a connection to the bus, until it has received it
         self.figures: dict[str, int] = {}  #: the last report of its process counters
@@ -102,8 +103,7 @@ class Worker:
 
         Silence must be seen twice: if this process was stopped, the messages wait to be read.
         """
-        builds = not self.serving or not self.prepared
-        silent = now - self._heard > (BUILDING if builds else SILENT)
+        silent = now - self._heard > (SILENT if self.serving and not self._builds else BUILDING)
         if silent and self._was_silent and not self.why:
             self.kill("it did not respond")
         self._was_silent = silent
@@ -148,6 +148,7 @@ class Worker:
 
     def _received(self, name: str, fields: Mapping[str, Any], _data: bytes, descriptors: list[int]) -> None:
         self._heard = self._reactor.seconds()
+        self._builds = name == "preparing"
         for descriptor in descriptors:  # a worker sends none
             os.close(descriptor)
         self._handle(self, name, fields)

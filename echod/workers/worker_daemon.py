@@ -140,6 +140,7 @@ class WorkerDaemon:
         daemon = self._daemon
         if daemon is None:
             return
+        self._channel.send_now("preparing")
         try:
             configuration = self._sockets.unpack(data, descriptors).configuration
             self._replacement = daemon.prepare(configuration)

@@ -1,16 +1,24 @@
-"""The programs that a worker needs, as the user that serves."""
+"""The programs that a worker needs, as the user that serves; and when a worker counts as hung."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.task import Clock
 
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.privileges import Identity, user_name
 from echod.workers import worker
-from echod.workers.worker import check_programs
+from echod.workers.control_channel import open_channel
+from echod.workers.worker import BUILDING, SILENT, Worker, check_programs
+from tests.fastpath.reactors import reactor_of, turn_until
 
 NOBODY = Identity(65534, 65534, (65534,))
 
@@ -55,3 +63,74 @@ def test_the_access_of_the_later_user_decides(tmp_path: Path, monkeypatch):
                 check_programs(NOBODY)
         assert (os.geteuid(), os.getegid()) == (0, 0)
     check_programs(Identity(65534, 65534, (65534, 4711)))
+
+
+class Reactor(Clock):
+    """A clock that watches no descriptor."""
+
+    def addReader(self, reader):
+        pass
+
+
+class Watched:
+    """A worker without a process: what it sends is up to the test."""
+
+    def __init__(self, monkeypatch):
+        self.clock, self.kills = Reactor(), 0
+        process = SimpleNamespace(pid=os.getpid())
+        monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: process)
+        monkeypatch.setattr(worker, "open_channel", self._open)
+        monkeypatch.setattr(signal, "pidfd_send_signal", self._killed)
+        self.worker = Worker(self.clock, lambda *_: None, lambda _: None)
+        self.worker.serving = True
+
+    def _open(self, _reactor, connected, handle, _lost):
+        connected.close()
+        self._handle = handle
+
+    def _killed(self, *_):
+        self.kills += 1
+
+    def sends(self, name):
+        self._handle(name, {}, b"", [])
+
+    def is_killed_after(self, seconds):
+        """Whether the checks at the end of this silence kill it."""
+        self.clock.advance(seconds)
+        self.worker.check(self.clock.seconds())
+        self.worker.check(self.clock.seconds())
+        return self.kills > 0
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    made = Watched(monkeypatch)
+    yield made
+    os.close(made.worker.fileno())
+
+
+def test_a_worker_that_hangs_when_a_reload_comes_is_killed_as_at_any_other_time(watched):
+    watched.worker.prepared = False  # the parent has asked it to build its part
+    assert not watched.is_killed_after(SILENT)
+    assert watched.is_killed_after(1)
+
+
+def test_a_worker_that_builds_its_part_of_a_reload_has_more_time(watched):
+    watched.worker.prepared = False
+    watched.sends("preparing")
+    assert not watched.is_killed_after(BUILDING)
+    watched.sends("prepared")
+    assert not watched.is_killed_after(SILENT)
+    assert watched.is_killed_after(1)
+
+
+def test_a_message_can_be_sent_before_the_process_blocks():
+    ended = []
+    ours, theirs = socket.socketpair()
+    with reactor_of(EPollReactor) as reactor, theirs:
+        channel = open_channel(reactor, ours, lambda *_: None, lambda: ended.append(True))
+        theirs.setblocking(False)
+        channel.send_now("preparing")
+        assert b'["preparing", {}]' in theirs.recv(100)
+        channel.abort()
+        turn_until(reactor, lambda: ended)
