@@ -38,13 +38,22 @@ ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
 ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")
 
+OF_THE_CALLER: Final = frozenset(
+    {
+        *("ECHOD_CONFIG", "ECHOD_ADMIN", "RUNTIME_DIRECTORY", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"),
+        *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"),
+        *("WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE", "JOURNAL_STREAM"),
+    }
+)
+"""Variables of a terminal, a service manager or another daemon, which would change what the programs do."""
+
 Place = tuple[str, int] | str  # what a socket connects to: host and port, or a path
 
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of every process of the tests: it finds this tree, and no other configuration."""
     path = os.pathsep.join(part for part in (str(TOP), os.environ.get("PYTHONPATH", "")) if part)
-    ours = {name: value for name, value in os.environ.items() if name != "ECHOD_CONFIG"}
+    ours = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
     return ours | {"PYTHONPATH": path} | more
 
 
