@@ -21,7 +21,7 @@ import pyte
 import pytest
 
 from tests.contract.matrix import exactly
-from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
 
 CONFIG = """
 [daemon]
@@ -121,7 +121,15 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
             client = stack.enter_context(socket.create_connection(started.inet("echo", "tcp"), SECONDS))
             client.sendall(b"x" * size)
             assert len(exactly(client, size)) == size
+        assert eventually(lambda: sum(one["bytes_in"] for one in listed(started)) == 302_010)
         yield started
+
+
+def listed(daemon: Daemon) -> list[dict[str, Any]]:
+    """The connections. A worker that the kernel suspends now replies late."""
+    words = [*ECHOCTL, "status", "--admin", f"unix://{daemon.dir}/admin.sock", "--connections", "9", "--json"]
+    found: list[dict[str, Any]] = json.loads(run(*words).stdout)["connections"]
+    return found
 
 
 def rows(lines: list[str], words: int = 1) -> list[list[str]]:
