@@ -169,7 +169,7 @@ CATALOGUE: Final[Mapping[str, EventType]] = MappingProxyType(
         "client.denied": EventType(
             Severity.INFO,
             "a client's network is not allowed",
-            "{service}  {address} denied {peer}; to allow it: --allow {host}, or the key allow",
+            "{service}  {address} denied {peer}; to allow it: --allow {host}, or the keys allow and deny",
             (*_CLIENT, "host"),
             _PROXIED,
             _MINUTE,

@@ -255,7 +255,7 @@ def test_the_first_denied_client_is_logged_with_the_option_that_allows_it():
             with suppress(ConnectionError), socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
                 assert client.recv(1) == b""
         daemon.stderr.wait_for(
-            r" info +echo  \S+ denied 127.0.0.1:\d+; to allow it: --allow 127.0.0.1, or the key allow$"
+            r" info +echo  \S+ denied 127.0.0.1:\d+; to allow it: --allow 127.0.0.1, or the keys allow and deny$"
         )
         assert daemon.stop() == 0
         assert sum(" denied " in line for line in daemon.stderr.text) == 1

@@ -217,6 +217,7 @@ def test_names_of_refusing_services_are_not_cut(browser, width):
         return range.getClientRects().length;
     })()"""
     with Daemon(config) as daemon, browser.page(url(daemon), width=width, language="zh-CN") as page:
+        page.wait_for("document.querySelectorAll('#services tbody tr').length === 1")
         with socket.socket(type=socket.SOCK_DGRAM) as peer:
             peer.sendto(b"denied", daemon.inet("udpechoplus", "udp"))
         page.wait_for("document.querySelector('#refusals tbody th')")

@@ -132,7 +132,7 @@ class OurEvents(Logs):
                 "info  echo  tls://*:7 handshake with 192.0.2.1:5 failed: not TLS",
                 "info  echo  tcp://*:7 refused 192.0.2.1:5, which is not in proxy-from;"
                 " if it is a proxy: add 192.0.2.1 to that key",
-                "info  echo  tcp://*:7 denied 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the key allow",
+                "info  echo  tcp://*:7 denied 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the keys allow and deny",
                 "warn  echo  tcp://*:7 accepts no connections for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  echo, web: loaded the certificate CN=a of /etc/a.pem, valid until 2027-01-01 00:00 UTC,"
