@@ -30,10 +30,7 @@ class KernelSocket:
 
     def unacknowledged(self) -> int:
         """Bytes that the kernel has accepted, and the peer has not acknowledged; 0 if unknown, or for a Unix socket."""
-        if self._is_open:
-            with suppress(OSError):
-                return int.from_bytes(fcntl.ioctl(self._opened, SIOCOUTQ, bytes(4)), sys.byteorder)
-        return 0
+        return unacknowledged(self._opened)
 
     def vanish(self) -> str:
         """Drop each further packet of the peer, as if this host had disappeared.
@@ -50,6 +47,14 @@ class KernelSocket:
         with suppress(OSError):
             self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
         return ""
+
+
+def unacknowledged(opened: socket.socket) -> int:
+    """The same for any socket."""
+    if opened.family != socket.AF_UNIX and opened.fileno() >= 0:
+        with suppress(OSError):
+            return int.from_bytes(fcntl.ioctl(opened, SIOCOUTQ, bytes(4)), sys.byteorder)
+    return 0
 
 
 def permits_filters() -> bool:

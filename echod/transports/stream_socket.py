@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from echod.gate.total_buffer import KERNEL_BUFFER
 from echod.transports.connection_failed import ConnectionFailed, after_hang_up
+from echod.transports.kernel_socket import unacknowledged
 from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.port_epoll import Watcher
@@ -33,8 +34,7 @@ _log = Logger()
 
 READ: Final = 65_536  #: bytes of one recv, until the receiver sets a size
 SEND: Final = 131_072  #: bytes of one send: the kernel would refuse most of a larger copy
-RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: close sends RST immediately, and leaves no TIME_WAIT."""
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  #: SO_LINGER: close sends RST immediately, and leaves no TIME_WAIT
 NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EINTR})
 """Errors of send(2) if the kernel accepts no data now, and may accept it later."""
 
@@ -316,11 +316,14 @@ class StreamSocket:
         if self._ended or not self._linger:
             self._end(ConnectionDone())
         elif self._timer is None:
-            self._timer = self._clock.callLater(self._linger, self._lingered)
+            self._timer = self._clock.callLater(self._linger, self._lingered, unacknowledged(self.socket))
 
-    def _lingered(self) -> None:
+    def _lingered(self, before: int) -> None:
         self._timer = None
-        self._end_in_turn(LingerTimeout())
+        if 0 < unacknowledged(self.socket) < before:  # the FIN is behind data that the peer still reads
+            self._close_if_over()
+        else:
+            self._end_in_turn(LingerTimeout())
 
     def _end(self, reason: Exception) -> None:
         """Close the socket now; `lost` is called when no call of the receiver is running."""

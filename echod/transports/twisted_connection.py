@@ -23,6 +23,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from echod.transports.kernel_socket import unacknowledged
 from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.peers import facts_of
 from echod.transports.sockets import clamp
@@ -183,11 +184,19 @@ class TwistedSocket(Protocol):
         if self._ended or not self._linger:
             self.transport.loseConnection()
         elif self._timer is None:
-            self._timer = self._clock.callLater(self._linger, self._lingered)
+            self._timer = self._clock.callLater(self._linger, self._lingered, self._unacknowledged())
 
-    def _lingered(self) -> None:
+    def _lingered(self, before: int) -> None:
         self._timer = None
-        self._abort(LingerTimeout())
+        if 0 < self._unacknowledged() < before:  # the FIN is behind data that the peer still reads
+            self._close_if_over()
+        else:
+            self._abort(LingerTimeout())
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the peer has not acknowledged; 0 if unknown, as for a transport without a socket."""
+        opened = getattr(self.transport, "socket", None)
+        return 0 if opened is None else unacknowledged(opened)
 
     def _abort(self, reason: Exception) -> None:
         if self._reason is None and not self._gone:

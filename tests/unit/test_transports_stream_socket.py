@@ -9,9 +9,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from echod.socket_names import Inet
-from echod.transports.layers.layer_interface import Facts
+from echod.transports.kernel_socket import unacknowledged
+from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout
 from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import WriteRetry
+from tests.daemon import eventually
 
 
 class Turns:
@@ -88,13 +90,14 @@ class Peer:
 
     def __enter__(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # of the peer
             ours = socket.create_connection(listener.getsockname())
             self.socket, _ = listener.accept()
         ours.setblocking(False)
-        self.watcher, receiver, clock = Turns(), Reasons(), Clock()
+        self.watcher, receiver, self.clock = Turns(), Reasons(), Clock()
         self.reasons = receiver.calls
         facts = Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
-        self.opened = StreamSocket(self.watcher, ours, facts, receiver, clock, WriteRetry(clock))
+        self.opened = StreamSocket(self.watcher, ours, facts, receiver, self.clock, WriteRetry(self.clock))
         self.opened.start()
         return self
 
@@ -105,6 +108,12 @@ class Peer:
     def reset(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.socket.close()
+
+    def has_waited(self):
+        """Let the linger time pass; whether the connection has been reset for it."""
+        self.clock.advance(LINGER)
+        self.watcher.run()
+        return isinstance(self.reasons[-1], LingerTimeout)
 
     @property
     def numbers(self):
@@ -149,3 +158,33 @@ def test_a_close_that_completes_within_a_flush_is_reported(ends):
     assert receiver.calls == ["ended", ConnectionDone]
     assert peer.recv(100) == b"the last bytes"
     assert peer.recv(100) == b""
+
+
+def test_a_peer_that_reads_slowly_gets_everything_after_the_linger_time():
+    data = bytes(range(256)) * 4096
+    with Peer() as peer:
+        opened = peer.opened
+        opened.write(data)
+        opened.close()
+        came = b""
+        while opened.unsent:  # then the kernel has the rest, and the FIN
+            opened.doWrite()
+            came += peer.socket.recv(65_536)
+        while before := unacknowledged(opened.socket):
+            while unacknowledged(opened.socket) == before:
+                came += peer.socket.recv(65_536)
+            peer.clock.advance(LINGER)
+        while piece := peer.socket.recv(65_536):
+            came += piece
+        assert came == data
+        assert eventually(peer.has_waited)
+
+
+def test_a_peer_that_reads_nothing_is_reset_after_the_linger_time():
+    with Peer() as peer:
+        opened = peer.opened
+        opened.write(bytes(131_072))
+        opened.close()
+        while opened.unsent:
+            opened.doWrite()
+        assert eventually(peer.has_waited)

@@ -37,7 +37,7 @@ LINGER: Final = 5.0  #: seconds to wait for the peer's FIN after ours, as Apache
 
 
 class LingerTimeout(ConnectionAborted):
-    """The peer did not finish within LINGER seconds after this side had finished."""
+    """The peer did not finish within LINGER seconds after this side had finished, or after it last took data."""
 
 
 class HandshakeTimeout(Exception):
