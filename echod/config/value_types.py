@@ -33,9 +33,11 @@ class Form:
 
 
 def type_of(value: object) -> str:
-    """The type of a TOML value, for error messages."""
+    """The type of a value of TOML or JSON, for error messages."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value is None:
+        return "null"
     names = {str: "text", int: "a number", float: "a number", list: "an array", dict: "a table"}
     return names.get(type(value), "a date or a time")
 

@@ -95,7 +95,7 @@ class SharedMemory:
 
     @classmethod
     def create(cls, workers: int) -> SharedMemory:
-        """The memory for a parent and this many workers.
+        """The memory for a parent and this many workers. Raises OSError.
 
         Each worker, and one spare, may run beside its successor for a while: so there are two columns for each.
         """
@@ -103,7 +103,11 @@ class SharedMemory:
         if columns > MOST_COLUMNS:
             raise ValueError(f"{workers} workers are too many; the maximum is {MOST_COLUMNS // 2 - 2}")
         descriptor = os.memfd_create("echod", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(descriptor, _size(columns))
+        try:
+            os.ftruncate(descriptor, _size(columns))
+        except OSError:
+            os.close(descriptor)
+            raise
         # A worker that could shrink the file could end all other processes with SIGBUS.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         os.pwrite(descriptor, struct.pack("qq", MAGIC, columns) + secrets.token_bytes(_SECRET), 0)

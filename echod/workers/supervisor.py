@@ -21,14 +21,14 @@ from echod.daemon.bind import BoundSocket
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.privileges import Identity
 from echod.services.replicated_membership import Memberships
-from echod.shared_memory.memory import PARENT, SharedMemory
+from echod.shared_memory.memory import PARENT
 from echod.shared_memory.state import SharedMemoryState
 from echod.telemetry.log import LEVELS
 from echod.workers.assignment import packed
 from echod.workers.backoff import FIRST, Backoff
 from echod.workers.forwarded_log import publish
 from echod.workers.held_sockets import HeldSockets
-from echod.workers.worker import Worker, check_programs, start_error
+from echod.workers.worker import Worker, check_programs, shared_memory, start_error
 
 CHECKED: Final = 0.5  #: seconds between two checks for workers that do not respond
 ANSWERED: Final = 2.0  #: seconds to wait for the figures of a worker; a hung one does not stop the admin interface
@@ -40,14 +40,14 @@ GAUGES: Final = ("connections", "plane", "native")  #: figures that end with the
 class Supervisor:
     """A WorkerPool of `count` workers. `hub` orders the messages of their rooms and queues.
 
-    Raises ConfigurationRefused if `identity`, the user that will serve, cannot start workers.
+    Raises ConfigurationRefused if `identity`, the user that will serve, cannot start workers, or without memory.
     """
 
     def __init__(self, reactor: Any, count: int, hub: LocalHub | None = None, identity: Identity | None = None) -> None:
         check_programs(identity)
         self._reactor = reactor
         self._count = count
-        self._memory = SharedMemory.create(count)
+        self._memory = shared_memory(count)
         self._state: SharedMemoryState | None = None
         self._hub = hub or LocalHub(reactor)
         self._bus = LocalBus(reactor)

@@ -18,11 +18,13 @@ from zope.interface import implementer
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.privileges import Identity, user_name
 from echod.escaping import escaped, system_error
+from echod.shared_memory.memory import SharedMemory
 from echod.transports.effective_user import acting_as
 from echod.workers.bus_hub import EX_CONFIG
 from echod.workers.control_channel import ControlChannel, open_channel
 
 ENTRY: Final = "echod.workers.worker_process"
+EX_OSERR: Final = 71  #: sysexits(3)
 SILENT: Final = 4.5
 """Seconds without a message after which a worker that serves counts as hung. It sends one each second."""
 MISSED: Final = 1.5  #: seconds without a message after which its answers are not waited for
@@ -184,6 +186,15 @@ def check_programs(identity: Identity | None) -> None:
                 wrong = f"user {user_name(user)} cannot {_ACCESS[mode]} {escaped(path)}, which a worker needs"
                 right = "an installation that this user can read, or workers = 1"
                 raise ConfigurationRefused(EX_CONFIG, [f"daemon.workers: {wrong}; expected {right}"])
+
+
+def shared_memory(count: int) -> SharedMemory:
+    """The memory of a parent and `count` workers. Raises ConfigurationRefused if the kernel refuses it."""
+    try:
+        return SharedMemory.create(count)
+    except OSError as error:
+        text = f"daemon.workers: the memory that workers share cannot be created: {system_error(error)}"
+        raise ConfigurationRefused(EX_OSERR, [f"{text}; workers = 1 needs none"]) from error
 
 
 def start_error(error: OSError) -> str:

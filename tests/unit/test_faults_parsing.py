@@ -72,6 +72,7 @@ def test_a_key_has_the_same_value_as_text_and_as_toml(key):
         ({"delay": "5"}, 'delay: "5" is not a duration; expected "5s"'),
         ({"truncate": 4}, 'truncate: must be a number of bytes such as "0" or "64KiB", not 4; did you mean "4", with'),
         ({"delay": 5}, 'delay: must be a duration such as "5m", not 5; did you mean "5s", with the quotes?'),
+        ({"delay": None}, 'delay: must be a duration such as "5m", not null'),
         ({"drop": "2"}, "drop: must be a number from 0 to 1, not 2"),
         ({"drop": "most"}, 'drop: must be a number from 0 to 1, not "most"'),
         ({"drop": "nan"}, "drop: must be a number from 0 to 1, not nan"),

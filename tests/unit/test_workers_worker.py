@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.privileges import Identity, user_name
 from echod.workers import worker
 from echod.workers.control_channel import open_channel
-from echod.workers.worker import BUILDING, SILENT, Worker, check_programs
+from echod.workers.worker import BUILDING, SILENT, Worker, check_programs, shared_memory
 from tests.fastpath.reactors import reactor_of, turn_until
 
 NOBODY = Identity(65534, 65534, (65534,))
@@ -63,6 +64,20 @@ def test_the_access_of_the_later_user_decides(tmp_path: Path, monkeypatch):
                 check_programs(NOBODY)
         assert (os.geteuid(), os.getegid()) == (0, 0)
     check_programs(Identity(65534, 65534, (65534, 4711)))
+
+
+def test_memory_that_the_kernel_refuses_is_one_line(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(ConfigurationRefused) as refused:
+        shared_memory(2)
+    assert refused.value.code == 71
+    assert refused.value.lines == (
+        "daemon.workers: the memory that workers share cannot be created: file too large (EFBIG);"
+        " workers = 1 needs none",
+    )
 
 
 class Reactor(Clock):
