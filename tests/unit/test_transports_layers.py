@@ -1,5 +1,8 @@
 """The interface between levels of a connection, with a test socket below and a receiver above."""
 
+import socket
+from contextlib import suppress
+
 import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -7,8 +10,10 @@ from twisted.internet.task import Clock
 from echod.model import PLAIN
 from echod.socket_names import Inet
 from echod.transports.handshake_slot import Entrance
-from echod.transports.layers.layer_interface import HandshakeTimeout, Layer, stacked
+from echod.transports.kernel_socket import unacknowledged
+from echod.transports.layers.layer_interface import LINGER, HandshakeTimeout, Layer, stacked
 from echod.transports.twisted_connection import TwistedSocket
+from tests.daemon import eventually
 from tests.layers import HANDSHAKE, Name, Staying
 from tests.wire import Wire
 
@@ -215,3 +220,31 @@ def test_unsent_on_a_twisted_connection_is_never_too_small():
     assert "loseWriteConnection" in transport.done
     level.write(b"after the end")
     assert level.unsent == 0
+
+
+def test_a_twisted_connection_is_reset_only_when_the_peer_takes_no_more_data():
+    clock, transport = Clock(), Pulling()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # of the peer
+        opened = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+
+    def has_aborted():
+        clock.advance(LINGER)
+        return "abortConnection" in transport.done
+
+    with peer, opened:
+        vars(transport)["socket"] = opened
+        opened.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                opened.send(bytes(65_536))
+        level = TwistedSocket(Above, clock)
+        level.makeConnection(transport)
+        level.close()
+        level.writeConnectionLost()
+        before = unacknowledged(opened)
+        while unacknowledged(opened) >= before:
+            peer.recv(8192)
+        assert not has_aborted()
+        assert eventually(has_aborted)
