@@ -156,10 +156,13 @@ def clients(folder: Path) -> dict[str, Client]:
 
 
 def configuration(pki: Path) -> str:
-    """A service for each wrong certificate: `ack`, which closes after its reply."""
+    """A service for each wrong certificate: `ack`, which closes after its reply.
+
+    A client may load its TLS between connecting and its handshake: Java takes seconds on a busy machine.
+    """
     authority = f'test-ca = "{pki}/ca.pem"\ntest-ca-key = "{pki}/ca-key.pem"\n'
     return "".join(
-        f'[services.{word}]\nkind = "ack"\nlisten = ["tls://*:0"]\n'
+        f'[services.{word}]\nkind = "ack"\nlisten = ["tls://*:0"]\nlimits = {{ handshake = "1m" }}\n'
         f'[services.{word}.tls]\ncertificate = "{word}"\n{"" if word == SELF_SIGNED else authority}'
         for word in MAKERS
     )

@@ -47,9 +47,10 @@ class Terminals:
         return Screen(self, self._open - 1)
 
     def tmux(self, *words: str) -> str:
-        """Run one of tmux's own commands."""
-        known = environment(LANG="C.UTF-8", LC_ALL="C.UTF-8", TERM="xterm-256color")
-        known.pop("TMUX", None)
+        """Run one of tmux's own commands. Its shell is bash, which stays if Ctrl-C ends its program."""
+        known = environment(LANG="C.UTF-8", LC_ALL="C.UTF-8", TERM="xterm-256color", SHELL="/bin/bash")
+        for name in ("TMUX", "COLUMNS", "LINES", "NO_COLOR"):
+            known.pop(name, None)
         ended = subprocess.run(
             ["tmux", "-u", "-S", self._socket, *words],
             check=False, capture_output=True, text=True, env=known, timeout=SECONDS,
