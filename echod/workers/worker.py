@@ -131,7 +131,6 @@ class Worker:
     def doRead(self) -> None:
         """The process has ended."""
         self._reactor.removeReader(self)
-        os.close(self._pidfd)
         self._process.wait()
         signal.raise_signal(signal.SIGCHLD)  # process 1 reaps the orphans that ended after it (`daemon.signals`)
         # Its last messages may still be in the socket: the reactor reads them before it calls this.
@@ -145,6 +144,7 @@ class Worker:
         return f"worker {self.pid}"
 
     def _end(self) -> None:
+        os.close(self._pidfd)  # not before: a timer of the same turn may call `kill`
         self.channel.abort()
         self._ended(self)
 

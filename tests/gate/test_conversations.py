@@ -103,6 +103,8 @@ CROWD = """
 lines-per-second = 0
 room-lines-per-second = 0
 listen = ["tcp://127.0.0.1:0", "unix://{dir}/chat.sock"]
+[services.chat.limits]
+stall = "1h"
 """
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,6 +138,20 @@ def test_a_worker_that_builds_its_part_of_a_reload_has_more_time(watched):
     watched.sends("prepared")
     assert not watched.is_killed_after(SILENT)
     assert watched.is_killed_after(1)
+
+
+def test_a_worker_that_has_just_ended_can_be_killed(monkeypatch):
+    """A timer may be due between the end of the process and the end of the worker."""
+    monkeypatch.setattr(worker, "_command", lambda _: [sys.executable, "-c", ""])
+    ended: list[Worker] = []
+    with reactor_of(EPollReactor) as reactor:
+        made = Worker(reactor, lambda *_: None, ended.append)
+        reactor.removeReader(made)
+        os.waitid(os.P_PID, made.pid, os.WEXITED | os.WNOWAIT)
+        made.doRead()
+        made.kill("it did not end")
+        turn_until(reactor, lambda: not made.channel.is_open)
+        assert (ended, made.reason) == ([made], "it did not end")
 
 
 def test_a_message_can_be_sent_before_the_process_blocks():
