@@ -209,6 +209,10 @@ def test_reload_reports_every_error_of_a_file_without_an_address(wrong, tmp_path
     checked = run(*ECHOCTL, "check", str(file))
     assert (ended.returncode, ended.stdout) == (78, b"")
     assert ended.stderr == checked.stderr + b"echoctl: the configuration was not changed\n"
+    ended = run(*ECHOCTL, "reload", "--json", env=environment(ECHOD_CONFIG=str(file)))
+    checked = run(*ECHOCTL, "check", "--json", str(file))
+    assert (ended.returncode, ended.stderr) == (78, b"")
+    assert json.loads(ended.stdout) == {"reloaded": False, "errors": json.loads(checked.stdout)["errors"]}
     asked = run(*ECHOCTL, "status", env=environment(ECHOD_CONFIG=str(file)))
     assert (asked.returncode, asked.stderr.count(b"\n")) == (1, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from typing import Final
 
 from echod.client.admin import (
@@ -32,11 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
             opened, closed, changed = (int(result[key]) for key in ("opened", "closed", "changed"))
             changes, notes = ([str(line) for line in result.get(key, ())] for key in ("changes", "notes"))
     except Unreadable:
-        from echod.client.commands import check  # it draws a table, and rich is slow to import
+        from echod.client.commands.check import examined  # it draws a table, and rich is slow to import
 
-        check.run(argparse.Namespace(file=None, color="auto"))  # the daemon would report the same errors
-        fail("the configuration was not changed")
-        return EX_CONFIG
+        errors = examined(None).errors  # the daemon would report the same errors
+        if arguments.json:
+            print(json.dumps({"reloaded": False, "errors": errors}))
+            return EX_CONFIG
+        return _refused(map(escaped, errors))
     except NoDaemon as error:
         fail(f"{error}{'' if str(error).endswith('?') else ';'} {MOVED}")
         return 1
@@ -47,12 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json and error.status == UNPROCESSABLE:
             print(json.dumps(error.answer))
             return EX_CONFIG
-        for text in error.errors or [escaped(str(error))]:
-            fail(text)
         if not error.errors:
+            fail(escaped(str(error)))
             return 1
-        fail("the configuration was not changed")
-        return EX_CONFIG
+        return _refused(error.errors)
     if arguments.json:
         print(json.dumps(result))
         return 0
@@ -63,3 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     for note in notes:
         fail(escaped(note))
     return 0
+
+
+def _refused(errors: Iterable[str]) -> int:
+    for text in errors:
+        fail(text)
+    fail("the configuration was not changed")
+    return EX_CONFIG
