@@ -1,11 +1,14 @@
 """Tables in the columns of a terminal: wide characters, narrow terminals, and control characters."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from wcwidth import wcswidth
 
+from echod.client import tables
 from echod.client.tables import cut, cut_left, fitted, needed, screen, table, wrapped
 
 HEADINGS = ("NAME", "ADDRESS", "OPEN", "IN")
@@ -44,6 +47,24 @@ def test_text_of_a_peer_is_not_markup_emoji_or_control_characters():
     [*_, row] = printed(table(HEADINGS, ROWS), color="always")
     assert row.startswith("[bold red]x[/]  ")
     assert ":smile: \\x1b[2J" in row
+
+
+def test_a_closed_pipe_ends_the_process(monkeypatch):
+    class Died(Exception):
+        pass
+
+    def die():
+        raise Died
+
+    class Gone(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(tables, "die_of_pipe", die)
+    console = screen("never")
+    console.file = Gone()
+    with pytest.raises(Died):
+        console.print(table(HEADINGS, ROWS))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])

@@ -65,6 +65,13 @@ def test_a_request_is_a_list_of_keys():
     assert of_text("", BOUNDS) == Request()
 
 
+def test_a_transport_without_faults_ignores_them():
+    session = Bin(BinOptions()).session(Peer("tcp", *ENDS), lambda _reply: None)
+    session.opened()
+    reply = session.received(b"delay=1s,size=2\n")
+    assert (reply.data or b"") + b"".join(reply.more or ()) == b"".join(pattern(2))
+
+
 def test_a_query_and_a_server_name_are_requests():
     assert of_query("delay=200ms&websocket=no-pong", BOUNDS) == Request(Faults(delay=0.2, websocket="no-pong"))
     assert of_label("delay-200ms.reset-after-1KIB.bin.example", BOUNDS) == Request(Faults(delay=0.2, reset_after=1024))

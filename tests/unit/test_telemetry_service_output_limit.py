@@ -68,6 +68,16 @@ class Lines(SynchronousTestCase):
         self.shown.report_suppressed()
         self.assertEqual(self.lines[A_SECOND:], ["… 1 more line in that second"])
 
+    def test_a_line_of_the_next_second_comes_before_the_report_is_due(self) -> None:
+        self.clock.advance(0.5)
+        for _ in range(A_SECOND + 1):
+            self.shown("x")
+        self.clock.advance(0.6)
+        self.shown("later")
+        self.assertEqual(self.lines[A_SECOND:], ["… 1 more line in that second", "later"])
+        self.clock.advance(0.6)
+        self.assertEqual(len(self.lines), A_SECOND + 2)
+
     def test_each_second_has_its_own_count(self) -> None:
         for _ in range(3):
             for _ in range(A_SECOND):
