@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -80,7 +81,7 @@ class Authority:
     def _await(*ports: int) -> None:
         """Wait until a program listens: it reports that before it does."""
         for port in ports:
-            assert eventually(lambda port=port: accepts(("127.0.0.1", port))), port  # type: ignore[misc]
+            assert eventually(partial(accepts, ("127.0.0.1", port))), port
 
     def certbot(self, *words: str) -> str:
         """Run certbot. Returns its output."""
